@@ -1,0 +1,86 @@
+"""What can go wrong between a product and its scores.
+
+ShelverError
++-- ImageError               an event's picture cannot be used; the event is classified from its text
++-- ModelError
+    +-- BundleError          (also ValueError) a stored version is broken or not what it says
+    +-- RepositoryError      (also ValueError) no such model, version or alias
+    +-- UnsupportedKindError (also ValueError) a kind of encoder this release does not know
+    +-- NonFiniteScoresError a network answered NaN or infinity for a product
+"""
+
+from enum import StrEnum
+
+from schemas.errors import ShelverError
+
+__all__ = [
+    "BundleError",
+    "ImageError",
+    "ImageReason",
+    "ModelError",
+    "NonFiniteScoresError",
+    "RepositoryError",
+    "UnsupportedKindError",
+]
+
+
+class ImageReason(StrEnum):
+    """Why a picture that an event promised was not used: the whole set, fit for messages and metric labels."""
+
+    EMPTY = "empty"
+    """There are no bytes."""
+    TRUNCATED = "truncated"
+    """The file ends before its picture does."""
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    """The first bytes are of no format that is decoded here."""
+    TOO_LARGE = "too_large"
+    """More bytes than allowed."""
+    TOO_MANY_PIXELS = "too_many_pixels"
+    """Its header announces more pixels than allowed."""
+    CORRUPT = "corrupt"
+    """The right format, but it cannot be decoded."""
+    INVALID_BASE64 = "invalid_base64"
+    """The inline data is not base64."""
+    INVALID_URL = "invalid_url"
+    """The address is not a usable URL."""
+    BLOCKED = "blocked"
+    """The address, its scheme or a redirect of it is one that must not be fetched."""
+    NOT_FOUND = "not_found"
+    """The server says that there is no such picture."""
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    """The address leads to another one too many times."""
+    TIMEOUT = "timeout"
+    """It did not come in time."""
+    UNAVAILABLE = "unavailable"
+    """The server could not be reached or refused."""
+
+
+class ImageError(ShelverError):
+    """One picture cannot be used; `reason` is of a fixed set, the message says more for people."""
+
+    def __init__(self, reason: ImageReason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[ImageReason, str]]:
+        return type(self), (self.reason, str(self))
+
+
+class ModelError(ShelverError):
+    """Something about a model version or what it answered."""
+
+
+class BundleError(ModelError, ValueError):
+    """A stored version is incomplete, damaged, or not what its manifest says."""
+
+
+class RepositoryError(ModelError, ValueError):
+    """The repository has no such model, version or alias, or cannot take what is published."""
+
+
+class UnsupportedKindError(ModelError, ValueError):
+    """A version or a configuration asks for a kind of encoder that this release does not know."""
+
+
+class NonFiniteScoresError(ModelError):
+    """A network answered NaN or infinity for a product, so there is nothing to publish for it."""
