@@ -1,7 +1,7 @@
 """What can go wrong between a product and its scores.
 
 ShelverError
-+-- ImageError               an event's picture cannot be used; the event is classified from its text
++-- ImageError               a picture cannot be used; its product is classified from the text alone
 +-- ModelError
     +-- BundleError          (also ValueError) a stored version is broken or not what it says
     +-- RepositoryError      (also ValueError) no such model, version or alias
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class ImageReason(StrEnum):
-    """Why a picture that an event promised was not used: the whole set, fit for messages and metric labels."""
+    """Why a promised picture was not used: the whole set, fit for messages and metric labels."""
 
     EMPTY = "empty"
     """There are no bytes."""
