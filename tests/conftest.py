@@ -1,0 +1,89 @@
+"""Markers by path, and what several tests need: a real broker, topics of their own, the real rows."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+
+TESTS = Path(__file__).parent
+KINDS = ("unit", "integration", "e2e")
+
+TopicNames = Callable[[str], str]
+CreateTopics = Callable[..., Awaitable[None]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the marker of its folder, so that ``-m unit`` needs no marks in the files."""
+    for item in items:
+        kind = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        if kind in KINDS:
+            item.add_marker(kind)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that leaves processes behind has failed."""
+    left = [
+        process for process in psutil.Process().children(recursive=True) if not _is_python_helper(process)
+    ]
+    for process in left:
+        print(f"\nleft behind: {process.pid} {' '.join(process.cmdline())[:200]}")
+        process.kill()
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _is_python_helper(process: psutil.Process) -> bool:
+    """Trackers that multiprocessing keeps until the interpreter exits."""
+    try:
+        command = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return True
+    return not command or "resource_tracker" in command or "forkserver" in command
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[EmbeddedBroker]:
+    """One real Kafka for the whole run; a test that stops or freezes a broker starts its own."""
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def topic_names() -> TopicNames:
+    """``topic_names("product-listed")`` is a name no other test uses, the same each time in this test."""
+    suffix = uuid4().hex[:8]
+    return lambda name: f"{name}.{suffix}"
+
+
+@pytest.fixture
+def create_topics(kafka: EmbeddedBroker) -> CreateTopics:
+    """``await create_topics("a", "b", num_partitions=4)`` on the shared broker; ``configs`` are Kafka's."""
+
+    async def create(*names: str, num_partitions: int = 1, configs: dict[str, str] | None = None) -> None:
+        from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics(
+                [NewTopic(name, num_partitions, 1, topic_configs=configs or {}) for name in names]
+            )
+        finally:
+            await admin.close()
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def rakuten_root() -> Path:
+    """The folder of real rows in the challenge's layout; a test that uses it is marked ``realdata``."""
+    beside_the_project = TESTS.parent.parent / "shared" / "data" / "rakuten"
+    root = Path(os.environ.get("SHELVER_TEST_RAKUTEN") or beside_the_project)
+    if not (root / "X_train_update.csv").is_file():
+        pytest.skip(f"no Rakuten challenge rows in {root}; set SHELVER_TEST_RAKUTEN to their folder")
+    return root
