@@ -1,0 +1,1 @@
+"""Image encoders: from the bytes of a file to the evidence of each cell."""

@@ -1,0 +1,1 @@
+"""Text encoders: cleaning, then one file a kind."""
