@@ -1,0 +1,278 @@
+"""Pictures from URLs that anybody may have written: bounded, to public addresses only, without side effects.
+
+The address is checked where the connection is made, on the very address the socket connects to, so neither an
+odd spelling, a name with a private address, a redirect nor a name that changes its address gets past it. No
+proxy or password from the environment is used, no cookie kept, no content encoding undone. One deadline holds
+for everything a picture takes: waiting for a connection, the name, redirects and the last byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from pydantic import BaseModel, ConfigDict, Field
+from yarl import URL
+
+from models.errors import ImageError, ImageReason
+from stream_app.image_hosts import HostPauses
+from stream_app.image_urls import Network, check_url, is_fetchable, origin, parse_url, read_url
+
+__all__ = ["ImageFetchSettings", "ImageFetcher"]
+
+NUM_RESOLVER_THREADS = 8
+READ_BYTES = 65_536
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+MISSING_STATUSES = frozenset({404, 410})
+
+
+class ImageFetchSettings(BaseModel):
+    """How far the service goes for a picture."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image_fetch_timeout_seconds: float = Field(
+        5.0, gt=0, le=60, description="Longest time for one picture from a URL, all redirects included."
+    )
+    image_fetch_max_bytes: int = Field(
+        10 * 1024 * 1024,
+        ge=1024,
+        le=100 * 1024 * 1024,
+        description="Largest picture fetched from a URL, in bytes.",
+    )
+    image_fetch_max_redirects: int = Field(3, ge=0, le=10, description="Redirects followed for one picture.")
+    image_fetch_connections: int = Field(
+        64, ge=1, le=1024, description="Open connections to picture servers."
+    )
+    image_fetch_connections_per_host: int = Field(
+        32, ge=1, le=1024, description="Open connections to one picture server."
+    )
+    image_host_pause_seconds: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="How long a picture server is left alone that failed to answer 5 times.",
+    )
+    image_allow_http: bool = Field(
+        default=False, description="Fetch pictures from http:// URLs too; only https:// ones by default."
+    )
+    image_allowed_networks: tuple[Network, ...] = Field(
+        (),
+        description=(
+            "Networks pictures may be fetched from although they are not public, such as that of your own "
+            'picture store: ["10.20.0.0/16"]. Anyone who publishes a listing can then make requests to them.'
+        ),
+    )
+
+
+class ImageFetcher:
+    """Fetches pictures over one pool of connections; made and used on one event loop.
+
+    Args:
+        settings: limits and what is allowed.
+        resolver: turns names into addresses; by default the system's, in threads of its own.
+        clock: seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        settings: ImageFetchSettings,
+        *,
+        resolver: AbstractResolver | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._resolver = resolver or _SystemResolver()
+        self._pauses = HostPauses(settings.image_host_pause_seconds, clock=clock)
+        self._slots = asyncio.Semaphore(settings.image_fetch_connections)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Open the pool; needed before `fetch`."""
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver,
+            socket_factory=self._open_socket,
+            limit=0,  # `_slots` holds it: a wait for our own connections is no fault of the host
+            limit_per_host=self._settings.image_fetch_connections_per_host,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # `fetch` holds the one deadline
+            headers={"User-Agent": "shelver", "Accept": "image/*", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections; pictures under way fail."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+        await self._resolver.close()
+
+    async def fetch(self, url: str) -> bytes:
+        """Return the bytes behind a URL, whatever they are; a picture is only made of them later.
+
+        Args:
+            url: the address as the producer wrote it.
+
+        Raises:
+            ImageError: there is no picture to be had; `reason` says why, whatever the URL or its server do.
+        """
+        address = parse_url(url, allow_http=self._settings.image_allow_http)
+        self._pauses.check(address)
+        asked = False
+        try:
+            async with asyncio.timeout(self._settings.image_fetch_timeout_seconds), self._slots:
+                asked = True
+                body = await self._follow(address)
+        except ImageError:
+            raise
+        except Exception as error:  # aiohttp has no common base for what a hostile server can make it raise
+            failure = _image_error(error, address)
+            if asked:
+                self._pauses.failed(address, failure.reason)
+            raise failure from error
+        self._pauses.worked(address)
+        return body
+
+    async def _follow(self, address: URL) -> bytes:
+        for _ in range(self._settings.image_fetch_max_redirects + 1):
+            outcome = await self._request(address)
+            if isinstance(outcome, bytes):
+                return outcome
+            address = outcome
+        raise ImageError(
+            ImageReason.TOO_MANY_REDIRECTS,
+            f"more than {self._settings.image_fetch_max_redirects} redirects, the last to {origin(address)}",
+        )
+
+    async def _request(self, address: URL) -> bytes | URL:
+        if self._session is None:
+            raise RuntimeError("ImageFetcher.start() comes before fetch()")
+        async with self._session.get(address, allow_redirects=False) as response:
+            if response.status in REDIRECT_STATUSES:
+                return self._redirect_target(address, response)
+            _check_response(response, address)
+            return await self._read(response, address)
+
+    def _redirect_target(self, address: URL, response: aiohttp.ClientResponse) -> URL:
+        location = response.headers.get("Location", "")
+        if not location:
+            raise ImageError(ImageReason.UNAVAILABLE, f"{origin(address)} redirects to nowhere")
+        target = read_url(location)
+        return check_url(address.join(target), allow_http=self._settings.image_allow_http)
+
+    async def _read(self, response: aiohttp.ClientResponse, address: URL) -> bytes:
+        limit = self._settings.image_fetch_max_bytes
+        body = bytearray()
+        if (response.content_length or 0) > limit:
+            raise _too_large(address, limit)
+        async for chunk in response.content.iter_chunked(READ_BYTES):
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(address, limit)
+        if not body:
+            raise ImageError(ImageReason.EMPTY, f"{origin(address)} answered without a body")
+        return bytes(body)
+
+    def _open_socket(self, info: tuple[Any, Any, int, str, Sequence[Any]]) -> socket.socket:
+        """Make the socket for one address, the last step before it connects to it."""
+        family, kind, protocol, _, address = info
+        if not is_fetchable(str(address[0]), self._settings.image_allowed_networks):
+            raise _BlockedAddressError
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+
+class _BlockedAddressError(OSError):
+    """The socket would connect to an address that must not be fetched from.
+
+    Always the same text: aiohappyeyeballs keeps the class only when all addresses of a name failed alike.
+    """
+
+    def __str__(self) -> str:
+        return "not a public address"
+
+
+class _SystemResolver(AbstractResolver):
+    """The system's name service in threads of its own, so that slow names hold up nothing but other names."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(NUM_RESOLVER_THREADS, thread_name_prefix="image-names")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a name as the connector takes them."""
+        infos = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=found_family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for found_family, _, protocol, _, address in infos
+        ]
+
+    async def close(self) -> None:
+        """Let go of the threads; names being looked up are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _check_response(response: aiohttp.ClientResponse, address: URL) -> None:
+    if response.status in MISSING_STATUSES:
+        raise ImageError(ImageReason.NOT_FOUND, f"{origin(address)} answered {response.status}")
+    if response.status != 200:
+        raise ImageError(
+            ImageReason.UNAVAILABLE, f"{origin(address)} answered {response.status} instead of 200"
+        )
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise ImageError(
+            ImageReason.UNSUPPORTED_FORMAT,
+            f"{origin(address)} sent content encoding {encoding[:20]!r} although asked for none",
+        )
+
+
+def _too_large(address: URL, limit: int) -> ImageError:
+    return ImageError(ImageReason.TOO_LARGE, f"{origin(address)} sends more than {limit} bytes")
+
+
+def _image_error(error: Exception, address: URL) -> ImageError:
+    """Say what an exception of the way to a picture means."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, _BlockedAddressError):
+        return ImageError(ImageReason.BLOCKED, f"{origin(address)} leads to {cause}")
+    reasons = (
+        (TimeoutError, ImageReason.TIMEOUT, "did not answer in time"),
+        (aiohttp.ClientPayloadError, ImageReason.TRUNCATED, "ended before the picture did"),
+        (aiohttp.InvalidURL, ImageReason.INVALID_URL, "is not a usable URL"),
+        (Exception, ImageReason.UNAVAILABLE, f"cannot be reached ({type(error).__name__})"),
+    )
+    reason, text = next((reason, text) for kind, reason, text in reasons if isinstance(error, kind))
+    return ImageError(reason, f"{origin(address)} {text}")

@@ -1,0 +1,146 @@
+"""Which URLs and addresses a picture may be fetched from (pure): public ones, and what the operator allows.
+
+Sources: IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890), RFC 6052 for NAT64. The tables
+are written out because `ipaddress.is_global` differs between releases of Python and calls multicast global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from yarl import URL
+
+from models.errors import ImageError, ImageReason
+
+__all__ = ["Network", "check_url", "is_fetchable", "is_odd_literal", "origin", "parse_url", "read_url"]
+
+MAX_URL_CHARACTERS = 8_192
+
+Network = IPv4Network | IPv6Network
+
+_NOT_PUBLIC_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # the metadata address of Azure, public by number only
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/3",
+    )
+)
+_GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
+_NOT_PUBLIC_V6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments, Teredo among them
+        "2001:db8::/32",
+        "2002::/16",  # 6to4: holds any IPv4 address
+        "3fff::/20",
+    )
+)
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def parse_url(url: str, *, allow_http: bool) -> URL:
+    """Read a URL as written by a producer and check what can be checked before any connection.
+
+    Raises:
+        ImageError: `invalid_url` when it is none, `blocked` when its scheme, credentials or spelling of the
+            host are not allowed.
+    """
+    if len(url) > MAX_URL_CHARACTERS:
+        raise ImageError(
+            ImageReason.INVALID_URL, f"a URL of {len(url)} characters; {MAX_URL_CHARACTERS} are allowed"
+        )
+    return check_url(read_url(url.strip()), allow_http=allow_http)
+
+
+def check_url(address: URL, *, allow_http: bool) -> URL:
+    """Return the URL when its scheme, credentials and host are allowed; used again for each redirect.
+
+    Raises:
+        ImageError: as `parse_url`.
+    """
+    schemes = ("https", "http") if allow_http else ("https",)
+    if address.scheme not in schemes:
+        raise ImageError(
+            ImageReason.BLOCKED, f"scheme {address.scheme[:20]!r} is not allowed: {' or '.join(schemes)}"
+        )
+    if not address.raw_host:
+        raise ImageError(ImageReason.INVALID_URL, "the URL names no host")
+    if address.raw_user is not None or address.raw_password is not None:
+        raise ImageError(ImageReason.BLOCKED, f"{origin(address)}: a URL with a password is not allowed")
+    if is_odd_literal(address.raw_host):
+        raise ImageError(ImageReason.BLOCKED, f"{origin(address)}: write an address as four decimal numbers")
+    return address
+
+
+def read_url(text: str) -> URL:
+    """Return a URL that may be relative.
+
+    Raises:
+        ImageError: it is none.
+    """
+    try:
+        address = URL(text)
+        _ = address.port, address.raw_host  # read late by some releases of yarl, and refused then
+        return address
+    except ValueError as error:
+        raise ImageError(ImageReason.INVALID_URL, f"not a URL: {str(error)[:100]}") from error
+
+
+def origin(address: URL) -> str:
+    """Return scheme, host and port for messages: paths and queries of picture URLs carry signatures."""
+    return f"{address.scheme}://{(address.raw_host or '')[:100]}:{address.port}"
+
+
+def is_fetchable(address: str, allowed: Sequence[Network] = ()) -> bool:
+    """Say whether a connection to this address may be made.
+
+    Args:
+        address: a numeric address as a socket takes it, with or without an IPv6 zone.
+        allowed: networks that are fetchable although they are not public.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if any(parsed in network for network in allowed):
+        return True
+    if isinstance(parsed, IPv4Address):
+        return not any(parsed in network for network in _NOT_PUBLIC_V4)
+    if parsed in _MAPPED or parsed in _NAT64:
+        return is_fetchable(str(_embedded_v4(parsed)), allowed)
+    return parsed in _GLOBAL_UNICAST_V6 and not any(parsed in network for network in _NOT_PUBLIC_V6)
+
+
+def is_odd_literal(host: str) -> bool:
+    """Say whether a host is an IPv4 address in a spelling other than four decimal numbers.
+
+    Such a host (`127.1`, `0x7f.1`, `2130706433`, `0177.0.0.1`) means one thing to a resolver and another to a
+    reader. As in the URL standard of WHATWG, a host is numeric when its last label is.
+    """
+    labels = host.rstrip(".").split(".")
+    last = labels[-1].lower()
+    if not (last.isdigit() or last.startswith("0x")):
+        return False
+    try:
+        return str(IPv4Address(".".join(labels))) != host
+    except ValueError:
+        return True
+
+
+def _embedded_v4(address: IPv6Address) -> IPv4Address:
+    return IPv4Address(address.packed[-4:])
