@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
-from uuid import UUID
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from schemas.base import CategoryCode, Identifier, Instant, Message, Part
+from schemas.base import CategoryCode, Identifier, Instant, Message, Part, derived_id
 
 __all__ = [
     "AssignedCategory",
@@ -21,8 +19,6 @@ __all__ = [
     "TextUse",
     "assignment_id",
 ]
-
-_NAMESPACE: Final = UUID("0a7ff5ad-6f0f-53a9-9c5b-2a3c6a1d5e8f").bytes
 
 
 class TextUse(StrEnum):
@@ -95,7 +91,7 @@ class CategoryAssigned(Message):
 
     EVENT_TYPE: ClassVar[str] = "shelver.category.assigned"
     IDENTIFIER_FIELD: ClassVar[str] = "assignment_id"
-    TIME_FIELD: ClassVar[str] = "assigned_at"
+    TIME_FIELD: ClassVar[str | None] = "assigned_at"
     KEEP_NULLS: ClassVar[bool] = True
 
     assignment_id: Identifier
@@ -111,12 +107,5 @@ class CategoryAssigned(Message):
 
 
 def assignment_id(event_id: str, name: str, version: str) -> str:
-    """Return the id of the assignment a model version makes for an event.
-
-    A name-based UUID of version 5 (RFC 9562, 5.5) in a namespace of Shelver's own, over the three parts
-    joined by line feeds, which none of them can hold. The same arguments give the same id on every machine.
-    """
-    digest = hashlib.sha1(
-        _NAMESPACE + f"{event_id}\n{name}\n{version}".encode(), usedforsecurity=False
-    ).digest()
-    return str(UUID(bytes=digest[:16], version=5))
+    """Return the id of the assignment that a model version makes for an event, see `derived_id`."""
+    return derived_id(event_id, name, version)

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.base import Identifier, Instant, Message, Part
+from schemas.base import Flag, Identifier, Instant, Message, Part, Text
 
 __all__ = ["ImageReference", "ProductListed"]
 
-_OTHER_NAMES: Final = (("designation", "title"), ("productid", "product_id"), ("imageid", "product_id"))
+_OTHER_NAMES: Final = {"designation": "title", "productid": "product_id", "imageid": "product_id"}
 """The names of the Rakuten challenge and ours; of several for one field the first that has a value counts."""
-
-
-def _empty_when_null(value: object) -> object:
-    return "" if value is None else value
-
-
-def _false_when_null(value: object) -> object:
-    return False if value is None else value
-
-
-def _none_when_all_null(value: object) -> object:
-    """Read an image whose known fields are all null as no image; `{}` and misspelt fields stay wrong."""
-    if isinstance(value, dict):
-        known = [value[name] for name in ("url", "data") if name in value]
-        if known and all(content is None for content in known):
-            return None
-    return value
 
 
 class ImageReference(Part):
@@ -66,29 +50,38 @@ class ProductListed(Message):
 
     EVENT_TYPE: ClassVar[str] = "shelver.product.listed"
     IDENTIFIER_FIELD: ClassVar[str] = "event_id"
-    TIME_FIELD: ClassVar[str] = "listed_at"
+    TIME_FIELD: ClassVar[str | None] = "listed_at"
 
     event_id: Identifier = Field(description="Identifies this event.")
     product_id: Identifier = Field(description="Identifies the product; also the key of the record.")
-    title: Annotated[str, BeforeValidator(_empty_when_null)] = Field(
-        default="", description="What the product is called."
-    )
+    title: Text = Field(default="", description="What the product is called.")
     description: str | None = Field(default=None, description="More text, plain or HTML.")
-    image: Annotated[ImageReference | None, BeforeValidator(_none_when_all_null)] = Field(
-        default=None, description="Where the picture is."
-    )
+    image: ImageReference | None = Field(default=None, description="Where the picture is.")
     listed_at: Instant | None = Field(default=None, description="When the product was listed.")
-    explain: Annotated[bool, BeforeValidator(_false_when_null)] = Field(
-        default=False, description="Ask for an explanation of the category."
-    )
+    explain: Flag = Field(default=False, description="Ask for an explanation of the category.")
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_other_names(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict) or not any(name in fields for name, _ in _OTHER_NAMES):
+    def _as_producers_write_it(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
             return fields
-        renamed = dict(fields)
-        for other, ours in _OTHER_NAMES:
-            if renamed.get(ours) is None and renamed.get(other) is not None:
-                renamed[ours] = renamed[other]
-        return renamed
+        if not _OTHER_NAMES.keys().isdisjoint(fields):
+            fields = _with_our_names(fields)
+        if _is_all_null(fields.get("image")):
+            fields = {**fields, "image": None}
+        return fields
+
+
+def _with_our_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = dict(fields)
+    for other, ours in _OTHER_NAMES.items():
+        if renamed.get(ours) is None and renamed.get(other) is not None:
+            renamed[ours] = renamed[other]
+    return renamed
+
+
+def _is_all_null(image: object) -> bool:
+    """Whether this is an image with nothing in its fields, which is none; `{}` and other names stay wrong."""
+    if not isinstance(image, dict) or image.get("url") is not None or image.get("data") is not None:
+        return False
+    return "url" in image or "data" in image
