@@ -111,8 +111,8 @@ class HealthServer:
         except OSError as error:
             await self._runner.cleanup()
             raise SettingsError(
-                f"cannot serve metrics on {host}:{port} ({error.strerror or error}); set SHELVER_METRICS_PORT to "
-                "a free port (0 takes any) or SHELVER_METRICS_HOST to an address of this machine"
+                f"cannot serve metrics on {host}:{port} ({error.strerror or error}); set "
+                "SHELVER_METRICS_PORT to a free port (0 takes any) or SHELVER_METRICS_HOST to an address here"
             ) from error
         self._port = int(self._runner.addresses[0][1])
         logger.info("metrics and health on http://%s:%s", host, self._port)

@@ -9,6 +9,7 @@ for everything a picture takes: waiting for a connection, the name, redirects an
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,10 @@ NUM_RESOLVER_THREADS = 8
 READ_BYTES = 65_536
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 MISSING_STATUSES = frozenset({404, 410})
+
+_EXPECTED_ERRORS = (aiohttp.ClientError, OSError, ValueError)  # TimeoutError is an OSError
+
+logger = logging.getLogger(__name__)
 
 
 class ImageFetchSettings(BaseModel):
@@ -138,17 +143,21 @@ class ImageFetcher:
 
         Raises:
             ImageError: there is no picture to be had; `reason` says why, whatever the URL or its server do.
+            RuntimeError: before `start`.
         """
+        session = self._pool()
         address = parse_url(url, allow_http=self._settings.image_allow_http)
         self._pauses.check(address)
         asked = False
         try:
             async with asyncio.timeout(self._settings.image_fetch_timeout_seconds), self._slots:
                 asked = True
-                body = await self._follow(address)
+                body = await self._follow(session, address)
         except ImageError:
             raise
         except Exception as error:  # aiohttp has no common base for what a hostile server can make it raise
+            if not isinstance(error, _EXPECTED_ERRORS):
+                logger.warning("unexpected fault while fetching a picture", exc_info=error)
             failure = _image_error(error, address)
             if asked:
                 self._pauses.failed(address, failure.reason)
@@ -156,9 +165,14 @@ class ImageFetcher:
         self._pauses.worked(address)
         return body
 
-    async def _follow(self, address: URL) -> bytes:
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("ImageFetcher.start() comes before fetch()")
+        return self._session
+
+    async def _follow(self, session: aiohttp.ClientSession, address: URL) -> bytes:
         for _ in range(self._settings.image_fetch_max_redirects + 1):
-            outcome = await self._request(address)
+            outcome = await self._request(session, address)
             if isinstance(outcome, bytes):
                 return outcome
             address = outcome
@@ -167,10 +181,8 @@ class ImageFetcher:
             f"more than {self._settings.image_fetch_max_redirects} redirects, the last to {origin(address)}",
         )
 
-    async def _request(self, address: URL) -> bytes | URL:
-        if self._session is None:
-            raise RuntimeError("ImageFetcher.start() comes before fetch()")
-        async with self._session.get(address, allow_redirects=False) as response:
+    async def _request(self, session: aiohttp.ClientSession, address: URL) -> bytes | URL:
+        async with session.get(address, allow_redirects=False) as response:
             if response.status in REDIRECT_STATUSES:
                 return self._redirect_target(address, response)
             _check_response(response, address)

@@ -74,6 +74,8 @@ def check_url(address: URL, *, allow_http: bool) -> URL:
         ImageError: as `parse_url`.
     """
     schemes = ("https", "http") if allow_http else ("https",)
+    if not address.scheme:
+        raise ImageError(ImageReason.INVALID_URL, "a relative URL; it must begin with https://")
     if address.scheme not in schemes:
         raise ImageError(
             ImageReason.BLOCKED, f"scheme {address.scheme[:20]!r} is not allowed: {' or '.join(schemes)}"

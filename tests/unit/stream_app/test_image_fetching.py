@@ -1,0 +1,469 @@
+"""Pictures from URLs that anybody may have written.
+
+127.0.0.1 stands for a public address: tests allow just that one. 127.0.0.2 stands for the private ones, with
+a listener that counts the connections it gets.
+"""
+
+import asyncio
+import gzip
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from ipaddress import ip_network
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from models.errors import ImageError, ImageReason
+from stream_app.image_fetching import ImageFetcher, ImageFetchSettings
+from stream_app.image_hosts import HostPauses
+
+PUBLIC = "127.0.0.1"
+PRIVATE = "127.0.0.2"
+PICTURE = b"\xff\xd8\xff\xe0 a picture"
+
+Respond = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
+
+
+class PictureServer:
+    """A server under the test's control: counts connections, keeps requests, answers what it is told."""
+
+    def __init__(self, respond: Respond | bytes = b"", host: str = PUBLIC, port: int = 0) -> None:
+        self._respond = respond
+        self._host = host
+        self.port = port
+        self.num_connections = 0
+        self.requests: list[str] = []
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, self._host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    def url(self, path: str = "/1.jpg", host: str | None = None) -> str:
+        return f"http://{host or self._host}:{self.port}{path}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connections += 1
+        self._open.add(writer)
+        try:
+            while request := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
+                self.requests.append(request)
+                if isinstance(self._respond, bytes):
+                    writer.write(self._respond)
+                else:
+                    await self._respond(request.split()[1], writer)
+                await writer.drain()
+                if b"connection: close" in getattr(self._respond, "lower", bytes)():
+                    break
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+
+class FakeNames(AbstractResolver):
+    """Names and their addresses; a list of lists gives a new answer each time."""
+
+    def __init__(self, **names: Sequence[Sequence[str]]) -> None:
+        self._answers = {name.replace("_", "."): list(answers) for name, answers in names.items()}
+        self.num_lookups = 0
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - passed by name
+    ) -> list[ResolveResult]:
+        self.num_lookups += 1
+        if host not in self._answers:
+            raise OSError(f"no such name: {host}")
+        answers = self._answers[host]
+        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=0,
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def response(body: bytes = PICTURE, status: str = "200 OK", **headers: str) -> bytes:
+    lines = {
+        "Content-Length": str(len(body)),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+def redirect(location: str, status: str = "302 Found") -> bytes:
+    return response(b"", status, Location=location)
+
+
+def settings(**changes: Any) -> ImageFetchSettings:
+    values = {"image_allow_http": True, "image_allowed_networks": (ip_network(f"{PUBLIC}/32"),), **changes}
+    return ImageFetchSettings(**values)
+
+
+@pytest.fixture
+async def private_server() -> AsyncIterator[PictureServer]:
+    async with PictureServer(response(), PRIVATE) as server:
+        yield server
+        assert server.num_connections == 0
+
+
+async def reason_for(
+    url: str, fetch_settings: ImageFetchSettings, names: AbstractResolver | None = None
+) -> ImageReason:
+    async with ImageFetcher(fetch_settings, resolver=names) as fetcher:
+        with pytest.raises(ImageError) as caught:
+            await fetcher.fetch(url)
+    assert "?" not in str(caught.value)
+    return caught.value.reason
+
+
+async def test_the_bytes_arrive_as_they_were_sent() -> None:
+    async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+        assert await fetcher.fetch(server.url()) == PICTURE
+        assert await fetcher.fetch(server.url("/é à.jpg?x=ü")) == PICTURE
+    assert "/%C3%A9%20%C3%A0.jpg?x=%C3%BC" in server.requests[1]
+
+
+async def test_connections_are_used_again() -> None:
+    async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+        for _ in range(5):
+            await fetcher.fetch(server.url())
+    assert server.num_connections == 1
+
+
+async def test_a_body_without_an_announced_length_arrives_whole() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    until_close = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcde"
+    for answer in (chunked, until_close):
+        async with PictureServer(answer) as server, ImageFetcher(settings()) as fetcher:
+            assert await fetcher.fetch(server.url()) == b"abcde"
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "127.0.0.1",
+            "127.1",
+            "0x7f.1",
+            "0x7f000001",
+            "2130706433",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "0.0.0.0",  # noqa: S104 - a target, nothing listens there
+            "0",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "[64:ff9b::127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[::1]",
+            "[::]",
+            "[fe80::1%25lo]",
+            "①②⑦.⓪.⓪.①",
+            "127。0。0。1",
+            "localhost",
+            "LOCALHOST",
+            "169.254.169.254",
+            "100.64.0.1",
+            "10.0.0.1",
+            "[fd00:ec2::254]",
+        ],
+    )
+    async def test_no_byte_reaches_this_machine_by_default(self, host: str) -> None:
+        async with PictureServer(response(), "127.0.0.1") as server:
+            url = server.url(host=host)
+            assert await reason_for(url, settings(image_allowed_networks=())) is ImageReason.BLOCKED
+        assert server.num_connections == 0
+
+    async def test_http_is_refused_by_default(self) -> None:
+        async with PictureServer(response()) as server:
+            assert await reason_for(server.url(), ImageFetchSettings()) is ImageReason.BLOCKED
+        assert server.num_connections == 0
+
+    async def test_a_name_with_a_private_address_is_not_fetched(self, private_server: PictureServer) -> None:
+        names = FakeNames(inside_example=[[PRIVATE, "::1", f"::ffff:{PRIVATE}", f"64:ff9b::{PRIVATE}"]])
+        url = private_server.url(host="inside.example")
+        assert await reason_for(url, settings(), names) is ImageReason.BLOCKED
+
+    async def test_of_a_name_with_both_only_the_public_address_is_used(
+        self, private_server: PictureServer
+    ) -> None:
+        names = FakeNames(both_example=[[PRIVATE, "::1", PUBLIC]])
+        async with (
+            PictureServer(response(), PUBLIC, private_server.port) as server,
+            ImageFetcher(settings(), resolver=names) as fetcher,
+        ):
+            assert await fetcher.fetch(server.url(host="both.example")) == PICTURE
+
+    async def test_a_name_that_changes_its_address_is_checked_each_time(
+        self, private_server: PictureServer
+    ) -> None:
+        names = FakeNames(rebinding_example=[[PUBLIC], [PRIVATE]])
+        target = private_server.url(host="rebinding.example")
+        async with PictureServer(redirect(target)) as server:
+            url = server.url(host="rebinding.example")
+            assert await reason_for(url, settings(), names) is ImageReason.BLOCKED
+        assert names.num_lookups == 2
+
+    @pytest.mark.parametrize("host", [PRIVATE, f"[::ffff:{PRIVATE}]", "127.2", "0x7f.2", "inside.example"])
+    async def test_a_redirect_to_a_private_address_is_not_followed(
+        self, private_server: PictureServer, host: str
+    ) -> None:
+        names = FakeNames(inside_example=[[PRIVATE]])
+        async with PictureServer(redirect(private_server.url(host=host))) as server:
+            assert await reason_for(server.url(), settings(), names) is ImageReason.BLOCKED
+        assert server.num_connections == 1
+
+    async def test_neither_proxy_nor_password_of_the_environment_is_used(
+        self, private_server: PictureServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    ) -> None:
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine {PUBLIC} login me password secret\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, private_server.url(""))
+        async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+            assert await fetcher.fetch(server.url()) == PICTURE
+        assert "authorization" not in server.requests[0].lower()
+
+    async def test_cookies_are_not_kept(self) -> None:
+        async with (
+            PictureServer(response(Set_Cookie="a=b")) as server,
+            ImageFetcher(settings()) as fetcher,
+        ):
+            await fetcher.fetch(server.url())
+            await fetcher.fetch(server.url())
+        assert "cookie" not in server.requests[1].lower()
+
+
+class TestRedirects:
+    async def test_a_relative_redirect_is_followed(self) -> None:
+        async def respond(path: str, writer: asyncio.StreamWriter) -> None:
+            writer.write(response() if path == "/2.jpg" else redirect("2.jpg", "308 Permanent Redirect"))
+
+        async with PictureServer(respond) as server, ImageFetcher(settings()) as fetcher:
+            assert await fetcher.fetch(server.url()) == PICTURE
+
+    @pytest.mark.parametrize(
+        ("location", "reason"),
+        [
+            ("file:///etc/passwd", ImageReason.BLOCKED),
+            ("http://user:secret@example.com/", ImageReason.BLOCKED),
+            ("http://[broken", ImageReason.INVALID_URL),
+            ("http://:80/", ImageReason.INVALID_URL),
+            ("", ImageReason.UNAVAILABLE),
+            ("/1.jpg", ImageReason.TOO_MANY_REDIRECTS),
+        ],
+    )
+    async def test_a_redirect_is_checked_like_a_url(self, location: str, reason: ImageReason) -> None:
+        async with PictureServer(redirect(location)) as server:
+            assert await reason_for(server.url(), settings()) is reason
+        assert len(server.requests) <= settings().image_fetch_max_redirects + 1
+
+    async def test_a_redirect_from_https_does_not_lead_to_http(self) -> None:
+        async with PictureServer(redirect("http://example.com/1.jpg")) as server:
+            fetcher = ImageFetcher(settings(image_allow_http=False))
+            await fetcher.start()
+            with pytest.raises(ImageError, match="scheme 'http' is not allowed"):
+                await fetcher._request(fetcher._pool(), URL(server.url()))
+            await fetcher.close()
+
+
+class TestBodies:
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (response(status="404 Not Found"), ImageReason.NOT_FOUND),
+            (response(status="410 Gone"), ImageReason.NOT_FOUND),
+            (response(status="403 Forbidden"), ImageReason.UNAVAILABLE),
+            (response(status="500 Internal Server Error"), ImageReason.UNAVAILABLE),
+            (response(status="206 Partial Content"), ImageReason.UNAVAILABLE),
+            (response(b"", "204 No Content"), ImageReason.UNAVAILABLE),
+            (response(b""), ImageReason.EMPTY),
+            (response(b"x" * 2_048), ImageReason.TOO_LARGE),
+            (
+                response(gzip.compress(b"\0" * 1_000_000)[:900], Content_Encoding="gzip"),
+                ImageReason.UNSUPPORTED_FORMAT,
+            ),
+            (b"not HTTP at all\r\n\r\n", ImageReason.UNAVAILABLE),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nabc", ImageReason.UNAVAILABLE),
+            (b"HTTP/1.1 200 OK\r\n" + b"X-Header: y\r\n" * 100_000, ImageReason.UNAVAILABLE),
+            (b"HTTP/1.1 200 OK\r\nX-Header: " + b"y" * 1_000_000, ImageReason.UNAVAILABLE),
+        ],
+        ids=lambda value: value[:30].decode() if isinstance(value, bytes) else value,
+    )
+    async def test_an_answer_that_is_no_picture_has_its_reason(
+        self, answer: bytes, reason: ImageReason
+    ) -> None:
+        async with PictureServer(answer) as server:
+            assert (
+                await reason_for(server.url("/1.jpg?key=secret"), settings(image_fetch_max_bytes=1_024))
+                is reason
+            )
+
+    async def test_a_body_shorter_than_announced_is_truncated(self) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc"
+        async with PictureServer(answer) as server:
+            assert await reason_for(server.url(), settings()) is ImageReason.TRUNCATED
+
+    async def test_an_endless_body_is_left_at_the_limit(self) -> None:
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+                await writer.drain()
+
+        async with PictureServer(respond) as server:
+            assert (
+                await reason_for(server.url(), settings(image_fetch_max_bytes=1_000_000))
+                is ImageReason.TOO_LARGE
+            )
+
+    async def test_no_content_encoding_is_asked_for(self) -> None:
+        async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+            await fetcher.fetch(server.url())
+        assert "accept-encoding: identity" in server.requests[0].lower()
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        "head", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"]
+    )
+    async def test_a_server_that_drips_runs_out_of_time(self, head: bytes) -> None:
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            writer.write(head)
+            for _ in range(1_000):
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+        async with PictureServer(respond) as server:
+            assert (
+                await reason_for(server.url(), settings(image_fetch_timeout_seconds=0.1))
+                is ImageReason.TIMEOUT
+            )
+
+    async def test_redirects_share_one_deadline(self) -> None:
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.06)
+            writer.write(redirect("/again"))
+
+        async with PictureServer(respond) as server:
+            limits = settings(image_fetch_timeout_seconds=0.1, image_fetch_max_redirects=10)
+            assert await reason_for(server.url(), limits) is ImageReason.TIMEOUT
+
+    async def test_a_slow_server_does_not_hold_up_another(self) -> None:
+        async def never(_path: str, _writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(60)
+
+        limits = settings(image_fetch_timeout_seconds=5, image_fetch_connections_per_host=1)
+        async with (
+            PictureServer(never) as slow,
+            PictureServer(response()) as quick,
+            ImageFetcher(limits) as fetcher,
+        ):
+            stuck = [asyncio.create_task(fetcher.fetch(slow.url())) for _ in range(10)]
+            assert await asyncio.wait_for(fetcher.fetch(quick.url()), 2) == PICTURE
+            for task in stuck:
+                task.cancel()
+            outcomes = await asyncio.gather(*stuck, return_exceptions=True)
+            assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+
+    async def test_a_server_that_refuses_connections_is_left_alone(self) -> None:
+        async with PictureServer(response()) as server:
+            url = server.url(host="gone.example")
+        names = FakeNames(gone_example=[[PUBLIC]])
+        now = [0.0]
+        async with ImageFetcher(settings(), resolver=names, clock=lambda: now[0]) as fetcher:
+            for _ in range(HostPauses.FAILURES_BEFORE_PAUSE):
+                with pytest.raises(ImageError, match="cannot be reached"):
+                    await fetcher.fetch(url)
+            with pytest.raises(ImageError, match="left alone"):
+                await fetcher.fetch(url)
+            now[0] += settings().image_host_pause_seconds
+            async with PictureServer(response(), PUBLIC, server.port):
+                assert await fetcher.fetch(url) == PICTURE
+
+    async def test_waiting_for_our_own_connections_is_no_fault_of_the_server(self) -> None:
+        async def never(_path: str, _writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(60)
+
+        limits = settings(image_fetch_timeout_seconds=0.1, image_fetch_connections=1)
+        async with (
+            PictureServer(never) as slow,
+            PictureServer(response()) as quick,
+            ImageFetcher(limits) as fetcher,
+        ):
+            urls = [slow.url(), *[quick.url()] * HostPauses.FAILURES_BEFORE_PAUSE]
+            outcomes = await asyncio.gather(*map(fetcher.fetch, urls), return_exceptions=True)
+            assert {outcome.reason for outcome in outcomes if isinstance(outcome, ImageError)} == {
+                ImageReason.TIMEOUT
+            }
+            assert await fetcher.fetch(quick.url()) == PICTURE
+
+
+async def test_a_name_that_does_not_exist_is_unavailable() -> None:
+    assert await reason_for("https://nowhere.invalid/1.jpg", settings()) is ImageReason.UNAVAILABLE
+
+
+async def test_https_to_a_server_that_speaks_plain_http_is_unavailable() -> None:
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(response())
+        writer.close()
+
+    async with await asyncio.start_server(greet, PUBLIC, 0) as server:
+        url = f"https://{PUBLIC}:{server.sockets[0].getsockname()[1]}/1.jpg"
+        assert await reason_for(url, settings()) is ImageReason.UNAVAILABLE
+
+
+@given(st.text() | st.text().map("https://{}".format) | st.text().map("http://a/{}".format))
+def test_any_text_ends_in_an_image_error(url: str) -> None:
+    async def fetch() -> None:
+        async with ImageFetcher(settings(), resolver=FakeNames()) as fetcher:
+            with pytest.raises(ImageError):
+                await fetcher.fetch(url)
+
+    asyncio.run(fetch())
+
+
+async def test_fetching_before_the_start_is_an_error_of_the_caller() -> None:
+    with pytest.raises(RuntimeError, match="start"):
+        await ImageFetcher(settings()).fetch("https://example.com/1.jpg")
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/33", "10.0.0.1/8", "nonsense"])
+def test_a_network_that_is_none_is_refused(network: str) -> None:
+    with pytest.raises(ValueError, match="image_allowed_networks"):
+        ImageFetchSettings.model_validate({"image_allowed_networks": [network]})
