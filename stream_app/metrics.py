@@ -39,6 +39,10 @@ STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 LATENCY_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
+_OPENMETRICS_TYPE = "application/openmetrics-text"
+OPENMETRICS = f"{_OPENMETRICS_TYPE};version=1.0.0"
+"""What prometheus_client is asked for: it fails on some versions that a scraper may send."""
+
 
 class RecordKind(StrEnum):
     """What a record on the listings topic was."""
@@ -233,10 +237,7 @@ class ServiceMetrics:
         Returns:
             The body and its content type.
         """
-        try:
-            encode, content_type = choose_encoder(accept)
-        except ValueError:  # a version in the header that is no version
-            encode, content_type = choose_encoder("")
+        encode, content_type = choose_encoder(OPENMETRICS if _OPENMETRICS_TYPE in accept.lower() else "")
         return encode(_WithoutCreationTimes(self.registry)), content_type
 
     def _declare_event_metrics(self) -> None:
