@@ -1,1 +1,102 @@
 """The messages of Shelver: what they hold, how they are written, and the files they come from."""
+
+from schemas.assignments import (
+    AssignedCategory,
+    CategoryAssigned,
+    ImageUse,
+    Modalities,
+    ModelReference,
+    SourceReference,
+    TextUse,
+    assignment_id,
+)
+from schemas.base import Message
+from schemas.catalogue import CatalogueRow, count_rows, read_catalogue, read_label_names
+from schemas.cloudevents import output_headers
+from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES, Headers, decode, encode, validate
+from schemas.corrections import CategoryCorrected, CorrectCategory
+from schemas.dead_letters import (
+    DeadLetter,
+    Failure,
+    Reason,
+    Stage,
+    build_dead_letter,
+    dead_letter_headers,
+    original_headers,
+    read_failure,
+)
+from schemas.errors import (
+    CatalogueError,
+    EmptyListingError,
+    FramingError,
+    InvalidMessageError,
+    MalformedError,
+    MessageError,
+    MessageTooLargeError,
+    ShelverError,
+)
+from schemas.explanations import (
+    CategoryExplained,
+    CategoryReference,
+    Explanation,
+    ExplanationMethod,
+    ExplanationRequested,
+    ImageAttribution,
+    ModalityAttribution,
+    TextAttribution,
+    TextField,
+    explanation_id,
+)
+from schemas.products import ImageReference, ProductListed
+
+__all__ = [
+    "DEFAULT_MAX_MESSAGE_BYTES",
+    "AssignedCategory",
+    "CatalogueError",
+    "CatalogueRow",
+    "CategoryAssigned",
+    "CategoryCorrected",
+    "CategoryExplained",
+    "CategoryReference",
+    "CorrectCategory",
+    "DeadLetter",
+    "EmptyListingError",
+    "Explanation",
+    "ExplanationMethod",
+    "ExplanationRequested",
+    "Failure",
+    "FramingError",
+    "Headers",
+    "ImageAttribution",
+    "ImageReference",
+    "ImageUse",
+    "InvalidMessageError",
+    "MalformedError",
+    "Message",
+    "MessageError",
+    "MessageTooLargeError",
+    "Modalities",
+    "ModalityAttribution",
+    "ModelReference",
+    "ProductListed",
+    "Reason",
+    "ShelverError",
+    "SourceReference",
+    "Stage",
+    "TextAttribution",
+    "TextField",
+    "TextUse",
+    "assignment_id",
+    "build_dead_letter",
+    "count_rows",
+    "dead_letter_headers",
+    "decode",
+    "encode",
+    "explanation_id",
+    "original_headers",
+    "output_headers",
+    "read_catalogue",
+    "read_failure",
+    "read_label_names",
+    "validate",
+]

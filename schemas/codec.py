@@ -7,6 +7,7 @@ which fields a message has in the module of its topic. Whatever the bytes, only 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from schemas.cloudevents import Envelope, Headers, is_structured, open_envelope
 from schemas.errors import InvalidMessageError, MessageTooLargeError
 from schemas.json_objects import parse_object
 
-__all__ = ["DEFAULT_MAX_MESSAGE_BYTES", "Headers", "decode", "encode"]
+__all__ = ["DEFAULT_MAX_MESSAGE_BYTES", "Headers", "decode", "encode", "validate"]
 
 M = TypeVar("M", bound=Message)
 
@@ -55,6 +56,15 @@ def decode(
     fields = parse_object(value)
     envelope = open_envelope(fields, headers) if headers or is_structured(fields) else Envelope(fields)
     fields = _filled_in(message_type, envelope, default_event_id)
+    return validate(message_type, fields)
+
+
+def validate(message_type: type[M], fields: Mapping[str, Any]) -> M:
+    """Return the message with these fields.
+
+    Raises:
+        InvalidMessageError: They are not those of `message_type`.
+    """
     try:
         return message_type.model_validate(fields)
     except ValidationError as error:

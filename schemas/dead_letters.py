@@ -11,8 +11,11 @@ A dead letter is the record as received (key, value and headers untouched) with 
 | `shelver.attempts` | how often it was tried, from 1 |
 | `shelver.original-size` | only when the value had to be cut: its true size in bytes |
 | `shelver.original-sha256` | only when the value had to be cut: SHA-256 of all of it, in hexadecimal |
+| `shelver.original-headers` | only when headers had to be left out too: how many there were |
+| `shelver.original-key-size` | only when the key had to be cut as well: its true size in bytes |
 
-A record that failed before carries these headers already; the last of each name counts.
+A record that failed before carries these headers already; the last of each name counts. Room is made in that
+order, value, headers, key, because a record that cannot be written as a dead letter would stop its partition.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ __all__ = [
     "ATTEMPTS_HEADER",
     "HEADER_PREFIX",
     "MESSAGE_HEADER",
+    "ORIGINAL_HEADERS_HEADER",
+    "ORIGINAL_KEY_SIZE_HEADER",
     "ORIGINAL_SHA256_HEADER",
     "ORIGINAL_SIZE_HEADER",
     "REASON_HEADER",
@@ -50,16 +55,18 @@ SOURCE_HEADER: Final = "shelver.source"
 ATTEMPTS_HEADER: Final = "shelver.attempts"
 ORIGINAL_SIZE_HEADER: Final = "shelver.original-size"
 ORIGINAL_SHA256_HEADER: Final = "shelver.original-sha256"
+ORIGINAL_HEADERS_HEADER: Final = "shelver.original-headers"
+ORIGINAL_KEY_SIZE_HEADER: Final = "shelver.original-key-size"
 
 MAX_MESSAGE_CHARACTERS: Final = 500
-CUT_VALUE_BYTES: Final = 1024
-"""What is kept of a value too large to copy: enough to see what it was."""
+CUT_BYTES: Final = 1024
+"""What is kept of a value or key too large to copy: enough to see what it was."""
 
 RECORD_OVERHEAD_BYTES: Final = 128
 HEADER_OVERHEAD_BYTES: Final = 10
-"""Lengths, checksums and batch header around a record (KIP-98 record batch), rounded up."""
+"""Batch header, lengths and checksum around a record and a header (KIP-98), rounded up."""
 
-RecordHeaders = Sequence[tuple[str, bytes | None]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Stage(StrEnum):
@@ -134,27 +141,34 @@ def dead_letter_headers(failure: Failure) -> list[tuple[str, bytes]]:
 
 
 def build_dead_letter(
-    key: bytes | None, value: bytes | None, headers: RecordHeaders, failure: Failure, *, max_bytes: int
+    key: bytes | None, value: bytes | None, headers: Headers, failure: Failure, *, max_bytes: int
 ) -> DeadLetter:
-    """Return the dead letter of a record, not larger than `max_bytes` as far as cutting the value can help.
+    """Return the dead letter of a record, in at most `max_bytes` (when that is at least 4,096).
 
     Args:
         key: The key as received.
         value: The value as received.
         headers: The headers as received; `None` values, repeated names and any bytes are kept.
         failure: What went wrong.
-        max_bytes: The largest record the dead letter topic takes, in bytes, with key and headers.
+        max_bytes: The largest record the dead letter topic takes, with key and headers.
     """
-    added: list[tuple[str, bytes | None]] = [*headers, *dead_letter_headers(failure)]
-    if value is None or _record_bytes(key, value, added) <= max_bytes:
-        return DeadLetter(key, value, tuple(added))
-    added.append((ORIGINAL_SIZE_HEADER, str(len(value)).encode()))
-    added.append((ORIGINAL_SHA256_HEADER, hashlib.sha256(value).hexdigest().encode()))
-    room = max(0, max_bytes - _record_bytes(key, b"", added))
-    return DeadLetter(key, value[: min(CUT_VALUE_BYTES, room)], tuple(added))
+    ours: list[tuple[str, bytes | None]] = [*dead_letter_headers(failure)]
+    if _record_bytes(key, value, [*headers, *ours]) <= max_bytes:
+        return DeadLetter(key, value, (*headers, *ours))
+    if value is not None and len(value) > CUT_BYTES:
+        ours.append((ORIGINAL_SIZE_HEADER, str(len(value)).encode()))
+        ours.append((ORIGINAL_SHA256_HEADER, hashlib.sha256(value).hexdigest().encode()))
+        value = value[:CUT_BYTES]
+    if _record_bytes(key, value, [*headers, *ours]) <= max_bytes:
+        return DeadLetter(key, value, (*headers, *ours))
+    ours.append((ORIGINAL_HEADERS_HEADER, str(len(headers)).encode()))
+    if key is not None and len(key) > CUT_BYTES and _record_bytes(key, value, ours) > max_bytes:
+        ours.append((ORIGINAL_KEY_SIZE_HEADER, str(len(key)).encode()))
+        key = key[:CUT_BYTES]
+    return DeadLetter(key, value, tuple(ours))
 
 
-def read_failure(headers: RecordHeaders) -> Failure | None:
+def read_failure(headers: Headers) -> Failure | None:
     """Return the failure a record's headers tell of, or `None` when they don't make a dead letter.
 
     Stage and reason have to be known; the other headers may be missing or damaged.
@@ -175,21 +189,20 @@ def read_failure(headers: RecordHeaders) -> Failure | None:
     )
 
 
-def original_headers(headers: RecordHeaders) -> list[tuple[str, bytes | None]]:
+def original_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     """Return the headers the record had before it became a dead letter."""
     return [(name, value) for name, value in headers if not name.startswith(HEADER_PREFIX)]
 
 
 def _one_line(message: str) -> str:
-    line = " ".join(
-        "".join(c if c.isprintable() else " " for c in message[: 4 * MAX_MESSAGE_CHARACTERS]).split()
-    )
+    visible = "".join(c if c.isprintable() else " " for c in message[: 2 * MAX_MESSAGE_CHARACTERS])
+    line = " ".join(visible.split())
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else line[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 
-def _record_bytes(key: bytes | None, value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> int:
+def _record_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int:
     framed = sum(
         len(name.encode(errors="replace")) + len(content or b"") + HEADER_OVERHEAD_BYTES
         for name, content in headers
     )
-    return RECORD_OVERHEAD_BYTES + len(key or b"") + len(value) + framed
+    return RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"") + framed

@@ -3,8 +3,8 @@ r"""Bytes to one JSON object, whoever wrote them: strict where a value could be 
 Accepted: UTF-8, with or without a byte order mark; the 5-byte framing of a schema registry in front. Integers
 of up to 4,300 digits stay exact, other numbers keep their text (`LosslessFloat`), so that one outside the
 range of a float, such as `1e400`, only matters to a field that needs it. A name given twice has the value
-given last. Escapes that are half a surrogate pair (`\ud83d`, from an emoji cut in two) become U+FFFD, one for one.
-Refused: every other encoding, NaN and Infinity anywhere, more than one document, nesting beyond 200.
+given last. Escapes that are half a surrogate pair (`\ud83d`, from an emoji cut in two) become U+FFFD, one
+for one. Refused: every other encoding, NaN and Infinity anywhere, more than one document, nesting beyond 200.
 """
 
 from __future__ import annotations
