@@ -5,6 +5,7 @@ ShelverError
 +-- ModelError
     +-- BundleError          (also ValueError) a stored version is broken or not what it says
     +-- RepositoryError      (also ValueError) no such model, version or alias
+    +-- DeviceError          (also ValueError) no such device on this machine
     +-- UnsupportedKindError (also ValueError) a kind of encoder this release does not know
     +-- NonFiniteScoresError a network answered NaN or infinity for a product
 """
@@ -15,6 +16,7 @@ from schemas.errors import ShelverError
 
 __all__ = [
     "BundleError",
+    "DeviceError",
     "ImageError",
     "ImageReason",
     "ModelError",
@@ -76,6 +78,10 @@ class BundleError(ModelError, ValueError):
 
 class RepositoryError(ModelError, ValueError):
     """The repository has no such model, version or alias, or cannot take what is published."""
+
+
+class DeviceError(ModelError, ValueError):
+    """The settings ask for a device that is unknown or that this machine does not have."""
 
 
 class UnsupportedKindError(ModelError, ValueError):
