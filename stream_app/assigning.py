@@ -1,0 +1,93 @@
+"""From scores to category-assigned messages."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.inputs import PreparedBatch
+from schemas.assignments import (
+    AssignedCategory,
+    CategoryAssigned,
+    ImageUse,
+    Modalities,
+    SourceReference,
+    TextUse,
+    assignment_id,
+)
+from schemas.cloudevents import output_headers
+from schemas.codec import encode
+from stream_app.acknowledgement import TopicPartition
+from stream_app.publishing import Outgoing
+from stream_app.stages import Scored
+
+NUM_ALTERNATIVES = 5
+"""The next most probable categories told beside the assigned one."""
+
+
+def assignments(scored: Scored, assigned_at: datetime) -> Iterator[CategoryAssigned]:
+    """The messages of a scored batch, row for row."""
+    if scored.scores is None or scored.inputs is None:
+        return
+    best = _best(scored.scores.probabilities_BC)
+    for row, listing in enumerate(scored.listings):
+        categories = tuple(
+            AssignedCategory(
+                code=scored.labels.codes[category],
+                label=scored.labels.label(category).name(),
+                probability=min(1.0, float(scored.scores.probabilities_BC[row, category])),
+            )
+            for category in best[row].tolist()
+        )
+        record, product = listing.record, listing.product
+        yield CategoryAssigned(
+            assignment_id=assignment_id(product.event_id, scored.model.name, scored.model.version),
+            event_id=product.event_id,
+            product_id=product.product_id,
+            category=categories[0],
+            alternatives=categories[1:],
+            modalities=_modalities(scored.inputs, row),
+            image_reason=scored.inputs.image_reasons[row],
+            model=scored.model,
+            source=SourceReference(topic=record.topic, partition=record.partition, offset=record.offset),
+            assigned_at=assigned_at,
+        )
+
+
+def outgoing(scored: Scored, *, topic: str, source: str) -> list[Outgoing]:
+    """The records to write for a scored batch.
+
+    Args:
+        scored: the batch.
+        topic: where they go.
+        source: the CloudEvents source, who we are.
+    """
+    messages = assignments(scored, datetime.now(UTC))
+    return [
+        Outgoing(
+            topic,
+            message.product_id.encode(),
+            encode(message),
+            output_headers(message, source=source),
+            TopicPartition(listing.record.topic, listing.record.partition),
+        )
+        for listing, message in zip(scored.listings, messages, strict=True)
+    ]
+
+
+def _best(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Indices of the most probable categories, best first; ties go to the lower index."""
+    return np.argsort(-probabilities, axis=1, kind="stable")[:, : NUM_ALTERNATIVES + 1]
+
+
+def _modalities(inputs: PreparedBatch, row: int) -> Modalities:
+    text = TextUse.ABSENT
+    if inputs.text.present_B[row]:
+        text = TextUse.TRUNCATED if inputs.text.truncated_B[row] else TextUse.USED
+    image = ImageUse.ABSENT
+    if inputs.image_present_B[row]:
+        image = ImageUse.USED
+    elif inputs.image_reasons[row] is not None:
+        image = ImageUse.UNAVAILABLE
+    return Modalities(text=text, image=image)

@@ -1,0 +1,48 @@
+"""From an error to a dead letter: the one table of exception classes, stages and reasons."""
+
+from models import errors as model_errors
+from schemas import errors as message_errors
+from schemas.dead_letters import Failure, Reason, Stage, build_dead_letter
+from stream_app.acknowledgement import TopicPartition
+from stream_app.publishing import Outgoing
+from stream_app.stages import Rejected
+
+MAX_DEAD_LETTER_BYTES = 900_000
+"""Below Kafka's default ``message.max.bytes`` (1 MiB), so that a dead letter is never refused."""
+
+FAILURES: dict[type[Exception], tuple[Stage, Reason]] = {
+    message_errors.MalformedError: (Stage.DECODE, Reason.MALFORMED),
+    message_errors.FramingError: (Stage.DECODE, Reason.SCHEMA_REGISTRY_FRAMING),
+    message_errors.MessageTooLargeError: (Stage.DECODE, Reason.TOO_LARGE),
+    message_errors.InvalidMessageError: (Stage.VALIDATE, Reason.INVALID),
+    message_errors.EmptyListingError: (Stage.PREPARE, Reason.EMPTY_LISTING),
+    model_errors.NonFiniteScoresError: (Stage.INFERENCE, Reason.NON_FINITE_SCORES),
+}
+"""What an error of one event becomes; dead letters, metric labels and the README follow it."""
+
+UNEXPECTED: dict[Stage, Reason] = {
+    Stage.DECODE: Reason.PREPARATION_ERROR,
+    Stage.VALIDATE: Reason.PREPARATION_ERROR,
+    Stage.PREPARE: Reason.PREPARATION_ERROR,
+    Stage.INFERENCE: Reason.MODEL_ERROR,
+    Stage.PUBLISH: Reason.OUTPUT_TOO_LARGE,
+}
+"""What an exception that nobody foresaw becomes, by the stage that raised it."""
+
+
+def failure_of(rejected: Rejected) -> Failure:
+    """Stage, reason and message for a rejected record."""
+    record, error = rejected.record, rejected.error
+    stage, reason = FAILURES.get(type(error), (rejected.stage, UNEXPECTED[rejected.stage]))
+    message = str(error) if type(error) in FAILURES else f"{type(error).__name__}: {error}"
+    return Failure(stage, reason, message, source=f"{record.topic}-{record.partition}-{record.offset}")
+
+
+def dead_letter(rejected: Rejected, failure: Failure, *, topic: str) -> Outgoing:
+    """The record as it came, with headers that say what went wrong, for the dead-letter topic."""
+    record = rejected.record
+    letter = build_dead_letter(
+        record.key, record.value, record.headers, failure, max_bytes=MAX_DEAD_LETTER_BYTES
+    )
+    source = TopicPartition(record.topic, record.partition)
+    return Outgoing(topic, letter.key, letter.value or b"", letter.headers, source)

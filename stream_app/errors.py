@@ -1,0 +1,23 @@
+"""Faults of the service itself, beside those of messages (`schemas.errors`) and of models (`models.errors`).
+
+ShelverError
++-- FatalError          the process cannot go on: exit non-zero, acknowledge nothing more
++-- SettingsError       (also ValueError) a setting is wrong or unknown: exit 2 before anything starts
++-- TopicError          (also ValueError) topics cannot be had as the settings ask: exit 2 at start
+"""
+
+from schemas.errors import ShelverError
+
+__all__ = ["FatalError", "SettingsError", "TopicError"]
+
+
+class FatalError(ShelverError):
+    """Something that only a new process, or a person, can mend: fenced producer, broken device, dead task."""
+
+
+class SettingsError(ShelverError, ValueError):
+    """A setting has a wrong value, or an environment variable names no setting."""
+
+
+class TopicError(ShelverError, ValueError):
+    """The brokers cannot be reached in time, or refuse a topic that the service needs."""

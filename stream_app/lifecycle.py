@@ -1,0 +1,96 @@
+"""From start to exit code: an awaited start, signals, a watch on crashes, a drain with a hard deadline."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+from stream_app.errors import FatalError
+from stream_app.fetching import WholeFetchApp
+
+logger = logging.getLogger(__name__)
+
+CRASH_POLL_SECONDS = 0.2
+EXIT_CRASHED = 1
+
+
+async def run_until_stopped(app: WholeFetchApp, *, stop_seconds: float) -> None:
+    """Run the app until SIGTERM or SIGINT, then drain and stop it.
+
+    Args:
+        app: a Faust app that is not started yet.
+        stop_seconds: after this long in the stop the process ends with ``os._exit``: a stop can hang for
+            as long as a broker does.
+
+    Raises:
+        FatalError: a part of the service died; nothing unfinished was acknowledged.
+        Exception: whatever kept the app from starting.
+    """
+    stopping = asyncio.Event()
+    with _signals(stopping):
+        starting = asyncio.create_task(app.start())
+        await _first_of(starting, stopping)
+        try:
+            if starting.done():
+                await starting
+                await _watch(app, stopping)
+        finally:
+            with _hard_deadline(stop_seconds):
+                await _stop(app, starting)
+
+
+async def _first_of(task: asyncio.Task[None], event: asyncio.Event) -> None:
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+async def _watch(app: WholeFetchApp, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        for part in (app, app.consumer):
+            if part.crashed:
+                raise FatalError(f"the worker cannot go on: {part.crash_reason!r}") from part.crash_reason
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), CRASH_POLL_SECONDS)
+
+
+async def _stop(app: WholeFetchApp, starting: asyncio.Task[None]) -> None:
+    if not starting.done():
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+    logger.info("stopping: finishing what is begun")
+    await app.stop()
+    logger.info("stopped")
+
+
+@contextlib.contextmanager
+def _signals(stopping: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _hard_deadline(seconds: float) -> Iterator[None]:
+    def give_up() -> None:
+        logger.error(
+            "the stop took longer than %g s; ending the process, unfinished records are read again", seconds
+        )
+        os._exit(EXIT_CRASHED)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

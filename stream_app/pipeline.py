@@ -1,0 +1,249 @@
+"""One lane, from records to acknowledgement.
+
+Batches are formed from what the agent hands in, worked on with a few in flight, published in order, and
+their spans are marked done in the ledger when the brokers have confirmed everything they caused. Decoding,
+preparing and inference happen in threads; the loop only moves things along.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from models.errors import ImageError
+from models.runtime import Classifier
+from stream_app.acknowledgement import OffsetLedger
+from stream_app.assigning import outgoing
+from stream_app.batching import Batch, BatchFormer, Fetched
+from stream_app.dead_letters import dead_letter, failure_of
+from stream_app.inference import Inference
+from stream_app.metrics import PipelineStep, ServiceMetrics
+from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
+from stream_app.publishing import Outgoing, Publisher
+from stream_app.settings import LaneSettings
+from stream_app.stages import Decoded, Prepared, Scored
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class FetchesPictures(Protocol):
+    """Where pictures behind an address come from."""
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes of the file; raises ImageError with the reason when it cannot be had."""
+
+
+@dataclass(frozen=True)
+class Collaborators:
+    """What a lane works with; built and owned by the service."""
+
+    ledger: OffsetLedger
+    inference: Inference
+    publisher: Publisher
+    pictures: FetchesPictures
+    metrics: ServiceMetrics
+
+
+class ListingLane:
+    """Classifies the listings of one topic.
+
+    Args:
+        settings: batch sizes, limits and topic names.
+        parts: what it works with.
+        on_room: called when more records may be fetched.
+        clock: seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        settings: LaneSettings,
+        parts: Collaborators,
+        *,
+        on_room: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._on_room = on_room
+        self._clock = clock
+        self._former = BatchFormer(settings)
+        self._arrived = asyncio.Event()
+        self._in_flight: dict[asyncio.Task[None], float] = {}
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._last_sent: asyncio.Event = _set_event()
+        self._refused_generation = -1
+        self._threads = ThreadPoolExecutor(settings.max_in_flight, thread_name_prefix="prepare")
+        self._picture_threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="pictures")
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more records should be fetched now."""
+        return self._former.has_room
+
+    @property
+    def seconds_in_flight(self) -> float:
+        """Age of the oldest batch in flight, 0 when there is none: grows when something hangs."""
+        return self._clock() - min(self._in_flight.values(), default=self._clock())
+
+    def add(self, fetched: Fetched) -> None:
+        """Take records in; those of a generation that is over are dropped, their next owner reads them."""
+        if fetched.generation <= self._refused_generation:
+            return
+        self._former.add(fetched, self._clock())
+        self._show_queue()
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Form batches and work on them until cancelled.
+
+        Raises:
+            FatalError: nothing more can be delivered; batches in flight stay unacknowledged.
+        """
+        try:
+            async with asyncio.TaskGroup() as batches:
+                while True:
+                    await self._slots.acquire()
+                    batch = await self._next_batch()
+                    self._start(batches, batch)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def drain(self, generation: int) -> None:
+        """Drop what waits and finish what is begun, within ``drain_seconds``."""
+        self._refused_generation = max(generation, self._refused_generation)
+        self._former.clear()
+        self._show_queue()
+        self._on_room()
+        if self._in_flight:
+            _, unfinished = await asyncio.wait(list(self._in_flight), timeout=self._settings.drain_seconds)
+            if unfinished:
+                logger.warning(
+                    "%d batches not finished in time; their records are read again", len(unfinished)
+                )
+
+    def close(self) -> None:
+        """Let the threads go; nothing may be running."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._picture_threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _next_batch(self) -> Batch:
+        while True:
+            due = self._former.seconds_until_due(self._clock())
+            if due == 0:
+                break
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), due)
+            except TimeoutError:
+                continue
+        had_room = self._former.has_room
+        batch = self._former.take()
+        self._show_queue()
+        if self._former.has_room and not had_room:
+            self._on_room()
+        return batch
+
+    def _start(self, batches: asyncio.TaskGroup, batch: Batch) -> None:
+        if not self._parts.ledger.begin(batch.spans):
+            self._slots.release()
+            return
+        predecessor, self._last_sent = self._last_sent, asyncio.Event()
+        task = batches.create_task(self._work(batch, predecessor, self._last_sent))
+        self._in_flight[task] = self._clock()
+        self._parts.metrics.batches_in_flight(len(self._in_flight))
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        del self._in_flight[task]
+        self._parts.metrics.batches_in_flight(len(self._in_flight))
+        self._slots.release()
+
+    async def _work(self, batch: Batch, predecessor: asyncio.Event, sent: asyncio.Event) -> None:
+        classifier = self._parts.inference.classifier
+        decoded = await self._decode(batch)
+        prepared = await self._prepare(decoded, classifier)
+        scored = await self._score(prepared, classifier)
+        records = await self._in_thread(lambda: self._outgoing(scored))
+        await predecessor.wait()
+        with self._parts.metrics.stage(PipelineStep.PUBLISH):
+            confirmations = await self._parts.publisher.send(records)
+            sent.set()
+            await self._parts.publisher.confirm(confirmations)
+        self._parts.ledger.done(batch.spans)
+        self._count(decoded, scored)
+
+    async def _decode(self, batch: Batch) -> Decoded:
+        with self._parts.metrics.stage(PipelineStep.DECODE):
+            limit = self._settings.max_message_bytes
+            return await self._in_thread(lambda: decode_records(batch.records, max_bytes=limit))
+
+    async def _prepare(self, decoded: Decoded, classifier: Classifier) -> Prepared:
+        pictures: Mapping[str, Picture] = {}
+        if urls := picture_urls(decoded):
+            with self._parts.metrics.stage(PipelineStep.FETCH_IMAGES):
+                fetched = await asyncio.gather(*(self._fetch(url) for url in urls))
+            pictures = dict(zip(urls, fetched, strict=True))
+        with self._parts.metrics.stage(PipelineStep.PREPARE):
+            return await self._in_thread(
+                lambda: prepare_listings(decoded, classifier, pictures, self._picture_threads)
+            )
+
+    async def _fetch(self, url: str) -> Picture:
+        try:
+            return await self._parts.pictures.fetch(url)
+        except ImageError as error:
+            return error.reason
+
+    async def _score(self, prepared: Prepared, classifier: Classifier) -> Scored:
+        with self._parts.metrics.stage(PipelineStep.INFERENCE):
+            scored = await self._parts.inference.score(prepared, classifier)
+        if scored.listings:
+            self._parts.metrics.batch_scored(len(scored.listings))
+        return scored
+
+    def _outgoing(self, scored: Scored) -> list[Outgoing]:
+        settings = self._settings
+        records = outgoing(scored, topic=settings.category_assigned_topic, source=settings.event_source)
+        letters = (
+            dead_letter(rejected, failure_of(rejected), topic=settings.dead_letter_topic)
+            for rejected in scored.rejected
+        )
+        return [*records, *letters]
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _count(self, decoded: Decoded, scored: Scored) -> None:
+        metrics = self._parts.metrics
+        metrics.listings_consumed(len(decoded.listings) + len(decoded.rejected))
+        metrics.delistings(decoded.num_delistings)
+        metrics.assigned(len(scored.listings))
+        self._count_pictures(scored)
+        now_ms = time.time() * 1000
+        metrics.latencies([(now_ms - listing.record.timestamp) / 1000 for listing in scored.listings])
+        for rejected in scored.rejected:
+            failure = failure_of(rejected)
+            metrics.dead_lettered(failure.stage, failure.reason)
+            logger.info("dead letter %s: %s, %s", failure.source, failure.stage, failure.reason)
+
+    def _count_pictures(self, scored: Scored) -> None:
+        if scored.inputs is None:
+            return
+        if num_used := len(scored.inputs.image_rows_N):
+            self._parts.metrics.picture(None, num_used)
+        for reason in filter(None, scored.inputs.image_reasons):
+            self._parts.metrics.picture(reason)
+
+    def _show_queue(self) -> None:
+        self._parts.metrics.queue_depth(self._former.num_records, self._former.num_bytes)
+
+
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event

@@ -1,0 +1,155 @@
+"""The way out: an idempotent producer of our own, records batched per partition, every delivery awaited."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from pydantic import BaseModel, ConfigDict, Field
+
+from stream_app.acknowledgement import TopicPartition
+from stream_app.errors import FatalError
+
+Confirmation = asyncio.Future[Any]
+
+
+class PublishSettings(BaseModel):
+    """How results are written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    publish_batch_bytes: int = Field(
+        900_000,
+        ge=1_000,
+        description="Most bytes in one produced batch; keep it below the broker's message.max.bytes.",
+    )
+    publish_compression: str | None = Field(
+        None,
+        pattern="^(gzip|snappy|lz4|zstd)$",
+        description="Compression of what is published; none by default.",
+    )
+    publish_timeout_seconds: float = Field(
+        60.0,
+        ge=1,
+        le=600,
+        description="How long brokers may be away before the worker gives up, unacknowledged, and exits.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to write; ``source`` is the partition of the record that caused it."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes | None]]
+    source: TopicPartition
+
+
+class Publisher:
+    """Writes records and says when the brokers have them all.
+
+    A record goes to the partition of its source where both topics have as many partitions, otherwise to the
+    partition of its key by Kafka's own hash (murmur2); either way records of one key stay in order.
+    """
+
+    def __init__(self, settings: PublishSettings, connection: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            aiokafka.errors.KafkaError: no broker can be reached.
+        """
+        self._producer = AIOKafkaProducer(
+            **self._connection,
+            enable_idempotence=True,
+            acks="all",
+            compression_type=self._settings.publish_compression,
+            max_batch_size=self._settings.publish_batch_bytes,
+            max_request_size=16 * 2**20,
+            request_timeout_ms=int(self._settings.publish_timeout_seconds * 1000),
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Write what is still queued and disconnect."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await producer.stop()
+
+    async def send(self, records: Iterable[Outgoing]) -> list[Confirmation]:
+        """Hand records to the producer in order; the futures are done when the brokers confirm.
+
+        Raises:
+            FatalError: the producer cannot go on.
+        """
+        grouped: dict[TopicPartition, list[Outgoing]] = {}
+        try:
+            for record in records:
+                grouped.setdefault(await self._partition(record), []).append(record)
+            confirmations: list[Confirmation] = []
+            for partition, group in grouped.items():
+                confirmations.extend(await self._send_group(partition, group))
+        except KafkaError as error:
+            raise FatalError(f"cannot publish: {error!r}") from error
+        return confirmations
+
+    async def confirm(self, confirmations: Sequence[Confirmation]) -> None:
+        """Wait until the brokers have everything.
+
+        Raises:
+            FatalError: a batch could not be delivered: fenced, out of order, refused, or brokers away too
+                long.
+        """
+        try:
+            await asyncio.gather(*confirmations)
+        except KafkaError as error:
+            raise FatalError(
+                f"a batch could not be delivered: {error!r}; it is not acknowledged, so it is read again"
+            ) from error
+
+    async def _partition(self, record: Outgoing) -> TopicPartition:
+        producer = self._ready_producer()
+        partitions = await producer.partitions_for(record.topic)
+        if not partitions:
+            raise FatalError(f"topic {record.topic!r} has gone; create it again and restart the worker")
+        num_partitions = len(partitions)
+        if (
+            record.topic == record.source.topic
+            or len(await producer.partitions_for(record.source.topic)) == num_partitions
+        ):
+            return TopicPartition(record.topic, record.source.partition)
+        if record.key is None:
+            return TopicPartition(record.topic, record.source.partition % num_partitions)
+        return TopicPartition(record.topic, (murmur2(record.key) & 0x7FFFFFFF) % num_partitions)
+
+    async def _send_group(self, partition: TopicPartition, group: Sequence[Outgoing]) -> list[Confirmation]:
+        producer = self._ready_producer()
+        confirmations = []
+        batch = producer.create_batch()
+        for record in group:
+            if _append(batch, record) is None:
+                confirmations.append(
+                    await producer.send_batch(batch, partition.topic, partition=partition.partition)
+                )
+                batch = producer.create_batch()
+                _append(batch, record)
+        confirmations.append(await producer.send_batch(batch, partition.topic, partition=partition.partition))
+        return confirmations
+
+    def _ready_producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise FatalError("the publisher is not running")
+        return self._producer
+
+
+def _append(batch: Any, record: Outgoing) -> Any:
+    return batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))

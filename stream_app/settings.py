@@ -1,0 +1,155 @@
+"""All settings of the service, from the components that declare them; the environment is read once.
+
+A component declares its settings beside its code; those of preparation, inference and the lane stand here,
+since their modules load torch, which a command line that only wants a broker address must not.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES
+from stream_app.batching import BatchSettings
+from stream_app.errors import SettingsError
+from stream_app.health import HealthSettings
+from stream_app.image_fetching import ImageFetchSettings
+from stream_app.logs import LogSettings
+from stream_app.publishing import PublishSettings
+from stream_app.topics import TopicSettings
+
+PREFIX = "SHELVER_"
+TEST_PREFIX = "SHELVER_TEST_"
+
+
+class PrepareSettings(BaseModel):
+    """Limits of one listing, and how many threads prepare."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_message_bytes: int = Field(
+        DEFAULT_MAX_MESSAGE_BYTES,
+        ge=1,
+        description="Largest body of a listing; a larger one is a dead letter.",
+    )
+    prepare_threads: int = Field(
+        2, ge=1, le=64, description="Threads that decode and resize pictures, beside the one for each batch."
+    )
+
+
+class InferenceSettings(BaseModel):
+    """Which model serves, and where."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model_repository: str = Field("repository", min_length=1, description="Folder of the model repository.")
+    model: str = Field(
+        "fusion@champion", min_length=1, description="Model to serve: name, name@version or name@alias."
+    )
+    device: str = Field("auto", description="Device of the model: auto, cpu, cuda or cuda:N.")
+    inference_threads: int | None = Field(
+        None, ge=1, description="Threads of one forward pass on a CPU; by default PyTorch's own choice."
+    )
+
+
+class LaneSettings(BatchSettings, PrepareSettings, TopicSettings):
+    """Everything a lane of listings can be told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    drain_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Longest wait, in seconds, for batches in flight at a rebalance or a stop; what is not "
+        "done by then is read again.",
+    )
+    hang_seconds: float = Field(
+        120.0,
+        gt=0,
+        description="Age, in seconds, of a batch in flight above which the worker calls itself dead.",
+    )
+    event_source: str = Field(
+        "/shelver", min_length=1, description="CloudEvents source of what is published."
+    )
+
+
+class GroupSettings(BaseModel):
+    """Where the brokers are and which consumer group this worker joins."""
+
+    model_config = ConfigDict(frozen=True)
+
+    broker: str = Field(
+        "kafka://127.0.0.1:9092",
+        min_length=1,
+        description="Kafka brokers: kafka://host:port, several with ';'.",
+    )
+    group: str = Field("shelver", min_length=1, max_length=249, description="Consumer group of the workers.")
+    session_timeout_seconds: float = Field(
+        10.0, ge=6, le=300, description="Silence, in seconds, after which the brokers give a worker up."
+    )
+    commit_interval_seconds: float = Field(0.5, gt=0, le=60, description="How often offsets are committed.")
+    max_fetch_bytes: int = Field(
+        4 * 2**20, ge=2**16, description="Most bytes fetched from one partition at a time."
+    )
+    stop_seconds: float = Field(
+        25.0,
+        gt=0,
+        description="Longest a stop may take before the process ends the hard way; keep it below the "
+        "grace period of what runs the worker (30 s in Kubernetes).",
+    )
+
+
+class Settings(
+    GroupSettings,
+    LaneSettings,
+    PublishSettings,
+    InferenceSettings,
+    ImageFetchSettings,
+    HealthSettings,
+    LogSettings,
+    BaseSettings,
+):
+    """Every setting of the worker. Names are flat: ``max_batch`` is ``SHELVER_MAX_BATCH``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment; ``overrides`` win where they are not None.
+
+    Raises:
+        SettingsError: a value is out of bounds, or a ``SHELVER_`` variable names no setting.
+    """
+    refuse_unknown_variables(os.environ if environ is None else environ)
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Refuse a misspelt variable: silently ignored it would leave a default in force.
+
+    Raises:
+        SettingsError: with the nearest name.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in environ:
+        if not variable.upper().startswith(PREFIX) or variable.upper().startswith(TEST_PREFIX):
+            continue
+        if variable.upper() not in known:
+            nearest = difflib.get_close_matches(variable.upper(), known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else "`shelver worker --help` lists all settings."
+            raise SettingsError(f"environment variable {variable} is no setting; {hint}")
+
+
+def _explain(error: ValidationError) -> str:
+    def one(fault: Any) -> str:
+        name = PREFIX + "_".join(map(str, fault["loc"])).upper()
+        value = "" if name.endswith(("PASSWORD", "SECRET")) else f" (it is {str(fault.get('input'))[:80]!r})"
+        return f"{name}: {fault['msg']}{value}"
+
+    return "; ".join(one(fault) for fault in error.errors())

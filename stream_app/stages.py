@@ -1,0 +1,61 @@
+"""What a batch is between two stages: decoded, prepared, scored; frozen, and none reaches back.
+
+Each stage carries the records it had to reject, so that every record leaves as a result or as a dead letter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.inputs import PreparedBatch, Scores
+from models.labels import LabelSet
+from schemas.assignments import ModelReference
+from schemas.dead_letters import Stage
+from schemas.products import ProductListed
+from stream_app.batching import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A record and the listing it holds."""
+
+    record: Record
+    product: ProductListed
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that cannot go on, the error that says why, and the stage that raised it."""
+
+    record: Record
+    error: Exception
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The listings of a batch, in order, the records that hold none, and the delistings counted."""
+
+    listings: Sequence[Listing]
+    rejected: Sequence[Rejected] = ()
+    num_delistings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Listings and what the network takes of them, row for row; ``inputs`` is None when there are none."""
+
+    listings: Sequence[Listing]
+    inputs: PreparedBatch | None
+    rejected: Sequence[Rejected] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Listings, their inputs and their scores, row for row, and the version that gave them."""
+
+    listings: Sequence[Listing]
+    inputs: PreparedBatch | None
+    scores: Scores | None
+    model: ModelReference
+    labels: LabelSet
+    rejected: Sequence[Rejected] = ()

@@ -1,0 +1,148 @@
+"""Faust on whole fetches, on a real Kafka: everything arrives raw, only finished work is committed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
+
+from stream_app.acknowledgement import OffsetLedger, Span
+from stream_app.agents import declare_agent
+from stream_app.batching import Fetched, Record
+from stream_app.broker import EmbeddedBroker
+from stream_app.fetching import Flow, WholeFetchApp
+from tests.conftest import CreateTopics, TopicNames
+
+PATIENCE_SECONDS = 30
+
+
+class Collector:
+    """An intake that keeps what comes and finishes what it is told to."""
+
+    def __init__(self) -> None:
+        self.fetches: list[Fetched] = []
+        self.has_room = True
+        self.drained_generations: list[int] = []
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for fetched in self.fetches for record in fetched.records]
+
+    async def drain(self, generation: int) -> None:
+        self.drained_generations.append(generation)
+
+
+def span_of(fetched: Fetched) -> Span:
+    records = fetched.records
+    return Span(fetched.partition, fetched.generation, records[0].offset, records[-1].offset + 1)
+
+
+@asynccontextmanager
+async def running(
+    kafka: EmbeddedBroker, topic: str, collector: Collector, *, group: str
+) -> AsyncIterator[WholeFetchApp]:
+    app = WholeFetchApp(
+        group,
+        broker=f"kafka://{kafka.bootstrap}",
+        store="memory://",
+        web_enabled=False,
+        stream_wait_empty=True,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_commit_interval=0.1,
+        broker_session_timeout=10,
+        broker_request_timeout=20,
+    )
+    app.flow = Flow(OffsetLedger(), on_commit=lambda _committed: None)
+    app.flow.intakes[topic] = collector
+    declare_agent(app, topic, name="collector", add=collector.fetches.append)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def committed_offset(kafka: EmbeddedBroker, topic: str, group: str) -> int | None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        committed: int | None = await consumer.committed(KafkaPartition(topic, 0))
+        return committed
+    finally:
+        await consumer.stop()
+
+
+async def publish(kafka: EmbeddedBroker, topic: str, values: list[bytes | None]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+        for number, value in enumerate(values):
+            await producer.send(topic, key=str(number).encode(), value=value, partition=0)
+        await producer.flush()
+
+
+async def test_every_record_arrives_raw_and_in_order(
+    kafka: EmbeddedBroker, topic_names: TopicNames, create_topics: CreateTopics
+) -> None:
+    topic, collector = topic_names("raw"), Collector()
+    await create_topics(topic)
+    values = [b'{"a":1}', None, b"", b"null", b"\x00\x00\x00\x00\x07a", b"\xff\xfe", b"{" * 9, b'{"b":2}']
+    await publish(kafka, topic, values)
+    async with running(kafka, topic, collector, group=topic):
+        await eventually(lambda: len(collector.records) == len(values))
+    assert [record.value for record in collector.records] == values
+    assert [record.offset for record in collector.records] == list(range(len(values)))
+
+
+async def test_only_a_finished_prefix_is_committed_and_the_rest_comes_again(
+    kafka: EmbeddedBroker, topic_names: TopicNames, create_topics: CreateTopics
+) -> None:
+    topic, collector = topic_names("prefix"), Collector()
+    await create_topics(topic)
+    async with running(kafka, topic, collector, group=topic) as app:
+        for count in (1, 2, 3):
+            await publish(kafka, topic, [b"{}"])
+            await eventually(lambda count=count: len(collector.fetches) == count)  # type: ignore[misc]
+        first, second, third = map(span_of, collector.fetches)
+        ledger = app.flow.ledger
+        assert all(ledger.begin([span]) for span in (first, second, third))
+        ledger.done([second, third])
+        await asyncio.sleep(0.5)
+        assert await committed_offset(kafka, topic, topic) is None
+        ledger.done([first])
+    assert await committed_offset(kafka, topic, topic) == 3
+    assert collector.drained_generations
+
+    await publish(kafka, topic, [b"4", b"5"])
+    unfinished = Collector()
+    async with running(kafka, topic, unfinished, group=topic):
+        await eventually(lambda: len(unfinished.records) == 2)
+    assert await committed_offset(kafka, topic, topic) == 3
+
+    again = Collector()
+    async with running(kafka, topic, again, group=topic):
+        await eventually(lambda: len(again.records) == 2)
+    assert [record.offset for record in again.records] == [3, 4]
+
+
+async def test_a_full_intake_stops_the_fetching_until_it_has_room(
+    kafka: EmbeddedBroker, topic_names: TopicNames, create_topics: CreateTopics
+) -> None:
+    topic, collector = topic_names("room"), Collector()
+    await create_topics(topic)
+    collector.has_room = False
+    await publish(kafka, topic, [b"{}"])
+    async with running(kafka, topic, collector, group=topic) as app:
+        await eventually(lambda: bool(app.consumer.assignment()) and not app.rebalancing)
+        await asyncio.sleep(1.5)
+        assert collector.records == []
+        collector.has_room = True
+        app.flow.room_changed.set()
+        await eventually(lambda: len(collector.records) == 1)

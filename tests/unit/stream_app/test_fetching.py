@@ -1,0 +1,73 @@
+"""The private names of Faust that `stream_app.fetching` stands on are still there and still mean the same.
+
+A red test here after an upgrade of faust-streaming says which name to look at first.
+"""
+
+import inspect
+
+import pytest
+from faust.app.base import App
+from faust.transport import base
+from faust.transport.conductor import Conductor
+from faust.transport.consumer import Consumer, Fetcher, ThreadDelegateConsumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.utils.queues import FlowControlQueue
+
+from stream_app.fetching import WholeFetchApp, WholeFetchConsumer, WholeFetchTransport
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"),
+    [
+        (Consumer, "_drain_messages", ["self", "fetcher"]),
+        (Consumer, "_filter_tps_with_pending_acks", ["self", "topics"]),
+        (Consumer, "_new_offset", ["self", "tp"]),
+        (Consumer, "_should_commit", ["self", "tp", "offset"]),
+        (Consumer, "_get_active_partitions", ["self"]),
+        (Consumer, "wait_empty", ["self"]),
+        (Consumer, "commit_and_end_transactions", ["self"]),
+        (Consumer, "perform_seek", ["self"]),
+        (ThreadDelegateConsumer, "_getmany", ["self", "active_partitions", "timeout"]),
+        (ThreadDelegateConsumer, "_commit", ["self", "offsets"]),
+        (App, "_new_transport", ["self"]),
+        (App, "_create_directories", ["self"]),
+        (App, "on_start", ["self"]),
+        (App, "on_shutdown", ["self"]),
+        (FlowControlQueue, "force_put_nowait", ["self", "item"]),
+        (driver, "server_list", ["urls", "default_port"]),
+        (driver, "credentials_to_aiokafka_auth", ["credentials", "ssl_context"]),
+    ],
+)
+def test_a_private_name_is_still_there(owner: object, name: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
+
+
+def test_the_fetcher_still_runs_drain_messages_and_the_stop_still_waits_for_empty_streams() -> None:
+    assert "_drain_messages" in inspect.getsource(Fetcher)
+    assert "consumer.wait_empty()" in inspect.getsource(App._consumer_wait_empty)
+    assert "_consumer_wait_empty" in inspect.getsource(App._on_partitions_revoked)
+    assert "_consumer_wait_empty" in inspect.getsource(App._stop_consumer)
+
+
+def test_commits_are_still_asked_for_through_the_two_overridden_names() -> None:
+    assert "_filter_tps_with_pending_acks" in inspect.getsource(Consumer.force_commit)
+    assert "_new_offset" in inspect.getsource(Consumer._filter_committable_offsets)
+
+
+def test_the_conductor_still_keeps_channels_by_topic_name() -> None:
+    assert "_topic_name_index" in inspect.getsource(Conductor._update_indices)
+
+
+def test_the_transport_makes_our_consumer_and_the_app_our_transport() -> None:
+    app = WholeFetchApp("contract", broker="kafka://127.0.0.1:1", store="memory://")
+    assert isinstance(app.transport, WholeFetchTransport)
+    assert WholeFetchTransport.Consumer is WholeFetchConsumer
+    assert "self.Consumer(" in inspect.getsource(base.Transport.create_consumer)
+
+
+def test_a_partition_is_a_tuple_that_equals_ours() -> None:
+    from stream_app.acknowledgement import TopicPartition
+
+    assert {TP("a", 1): "found"}[TopicPartition("a", 1)] == "found"  # type: ignore[index]
+    assert hash(TP("a", 1)) == hash(TopicPartition("a", 1))
