@@ -213,6 +213,19 @@ class Scores:
         finite_BC = np.isfinite(self.logits_BC) & np.isfinite(self.probabilities_BC)
         return np.asarray(finite_BC.all(axis=1))
 
+    def select(self, rows: Rows) -> Self:
+        """The scores of `rows` (indices in any order, repeats allowed, or a mask), in that order."""
+        rows_R = _as_indices(rows, len(self.logits_BC))
+        return type(self)(self.logits_BC[rows_R], self.probabilities_BC[rows_R])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All scores of `parts`, one part after the other; at least one part."""
+        return cls(
+            logits_BC=np.concatenate([part.logits_BC for part in parts]),
+            probabilities_BC=np.concatenate([part.probabilities_BC for part in parts]),
+        )
+
 
 def _as_indices(rows: Rows, num_rows: int) -> NDArray[np.int64]:
     rows_R = np.asarray(rows)
