@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 from jiter import LosslessFloat
-from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, StrictInt, StrictStr, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, GetPydanticSchema, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
@@ -127,7 +127,15 @@ Instant = Annotated[
 ]
 """A point in time; without an offset it is read as UTC, a number as seconds or (above 2e10) milliseconds."""
 
-CategoryCode = Annotated[StrictInt | StrictStr, Field(union_mode="left_to_right")]
+CategoryCode = Annotated[
+    int | str,
+    _first_of(
+        "category_code",
+        "should be an integer or a string",
+        core_schema.int_schema(strict=True),
+        core_schema.str_schema(strict=True),
+    ),
+]
 """The code of a category as the label set of the model version has it: `2583` and `"2583"` differ."""
 
 

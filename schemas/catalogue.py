@@ -3,7 +3,7 @@
 - A folder is read in the challenge's layout, see `schemas.challenge`.
 - `.csv` and `.tsv` files have a column `product_id`, and may have `title`, `description`, `image`, `category`
   and `split`.
-- `.jsonl` and `.ndjson` files have a product-listed body on each line, with or without `category` and `split`.
+- `.jsonl` and `.ndjson` files have a product-listed body on each line, maybe with `category` and `split`.
 
 `productid`, `designation` and `prdtypecode` are accepted for `product_id`, `title` and `category`; other
 fields are ignored. `image` is an address (`https:`, `http:`) or the name of a file in the folder of the

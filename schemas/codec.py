@@ -23,6 +23,7 @@ M = TypeVar("M", bound=Message)
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 10 * 1024 * 1024
 
+_SHOULD: Final = {"model_type": "should be an object", "string_type": "should be a string"}
 _SHOWN_CHARACTERS: Final = 40
 _SHOWN_ERRORS: Final = 5
 
@@ -99,7 +100,7 @@ def _fault(location: tuple[int | str, ...], kind: str, message: str, value: obje
     name = ".".join(map(str, location)) or "the message"
     if kind == "missing":
         return f"{name} is missing"
-    said = message.removeprefix("Input ")
+    said = _SHOULD.get(kind, message.removeprefix("Input "))
     return f"{name} {said}" if isinstance(value, dict) else f"{name} {said}, got {_shown(location, value)}"
 
 

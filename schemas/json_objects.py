@@ -10,6 +10,7 @@ for one. Refused: every other encoding, NaN and Infinity anywhere, more than one
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 from jiter import from_json
@@ -43,12 +44,14 @@ def parse_object(value: bytes) -> dict[str, Any]:
 
 
 def _parse_framed(value: bytes) -> dict[str, Any]:
-    if len(value) <= _FRAMING_BYTES or _is_wide_text(value):
+    if len(value) <= _FRAMING_BYTES:
         raise MalformedError(_not_an_object(value, "unexpected zero byte"))
-    schema_id = int.from_bytes(value[1:_FRAMING_BYTES], "big")
     try:
         return _parse_bare(value[_FRAMING_BYTES:])
     except MalformedError as error:
+        if _is_wide_text(value):
+            raise MalformedError(_not_an_object(value, "this is UTF-16 or UTF-32")) from error
+        schema_id = int.from_bytes(value[1:_FRAMING_BYTES], "big")
         message = (
             f"framed for schema id {schema_id} of a schema registry, but not JSON after the framing; "
             "send JSON, with or without the framing"
@@ -97,7 +100,11 @@ def _without_lone_surrogates(value: bytes) -> bytes:
 
 def _is_wide_text(value: bytes) -> bool:
     """Whether these bytes, which start with zero, are an object or array in UTF-16 or UTF-32."""
-    return value[:3] in (b"\0{\0", b"\0[\0") or value[:4] in (b"\0\0\0{", b"\0\0\0[")
+    for encoding in ("utf-16-be", "utf-32-be"):
+        with suppress(UnicodeDecodeError):
+            if value.decode(encoding).startswith(("{", "[")):
+                return True
+    return False
 
 
 def _kind(parsed: object) -> str:

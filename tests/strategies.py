@@ -1,0 +1,186 @@
+"""What producers send, and what they should not: Hypothesis strategies for messages, bodies and bytes."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from hypothesis import strategies as st
+
+from schemas.products import ImageReference, ProductListed
+
+CONTROL_CHARACTERS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+SURROGATES = "".join(map(chr, [0xD800, 0xD83D, 0xDBFF, 0xDC00, 0xDE00, 0xDFFF]))
+HEADER_NAMES = (
+    "ce_id",
+    "ce_time",
+    "ce_type",
+    "ce-id",
+    "content-type",
+    "Content-Type",
+    "__value_schema_id",
+    "b",
+)
+FIELD_NAMES = (
+    "event_id",
+    "product_id",
+    "productid",
+    "imageid",
+    "title",
+    "designation",
+    "description",
+    "image",
+    "url",
+    "data",
+    "data_base64",
+    "listed_at",
+    "explain",
+    "specversion",
+    "id",
+    "time",
+    "request_id",
+    "product",
+    "categories",
+    "max_evaluations",
+    "correction_id",
+    "category",
+    "code",
+)
+
+
+def identifiers() -> st.SearchStrategy[str]:
+    """Text that is fit to identify something."""
+    visible = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd")
+    return st.text(visible, min_size=1, max_size=40).filter(lambda text: not text.isspace())
+
+
+def instants() -> st.SearchStrategy[datetime]:
+    """Points in time with any whole-minute offset."""
+    offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+    return st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=offsets | st.just(UTC))  # noqa: DTZ001 (aware by timezones=)
+
+
+def image_references() -> st.SearchStrategy[ImageReference]:
+    """A picture by address or in the message."""
+    return st.text(max_size=60).map(lambda url: ImageReference(url=url)) | st.text(max_size=200).map(
+        lambda data: ImageReference(data=data)
+    )
+
+
+def products() -> st.SearchStrategy[ProductListed]:
+    """Any valid listing."""
+    return st.builds(
+        ProductListed,
+        event_id=identifiers(),
+        product_id=identifiers(),
+        title=st.text(max_size=80),
+        description=st.none() | st.text(max_size=300),
+        image=st.none() | image_references(),
+        listed_at=st.none() | instants(),
+        explain=st.booleans(),
+    )
+
+
+def json_values(max_leaves: int = 12) -> st.SearchStrategy[Any]:
+    """Any JSON value; objects often have names that mean something to us."""
+    scalars = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.integers(10**18, 10**30)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=20)
+    )
+    names = st.sampled_from(FIELD_NAMES) | st.text(max_size=6)
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=6),
+        max_leaves=max_leaves,
+    )
+
+
+def listing_bodies() -> st.SearchStrategy[dict[str, Any]]:
+    """JSON objects with the fields of a listing, under any of their names, mostly but not always valid."""
+    ids = identifiers() | st.integers(0, 10**25) | st.none() | json_values(3)
+    texts = st.text(max_size=60) | st.none() | json_values(3)
+    images = st.fixed_dictionaries({}, optional={"url": texts, "data": texts}) | json_values(3)
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "event_id": ids,
+            "product_id": ids,
+            "productid": ids,
+            "imageid": ids,
+            "title": texts,
+            "designation": texts,
+            "description": texts,
+            "image": images,
+            "listed_at": st.none() | instants().map(datetime.isoformat) | json_values(3),
+            "explain": st.booleans() | st.none() | json_values(3),
+            "price": json_values(3),
+        },
+    )
+
+
+def hostile_bytes() -> st.SearchStrategy[bytes]:
+    """Values that are wrong in every way seen so far, and some that are right."""
+    documents = (listing_bodies() | json_values()).map(json.dumps) | st.sampled_from(_WRONG_DOCUMENTS)
+    encoded = st.builds(
+        lambda text, encoding: text.encode(encoding, errors="replace"),
+        documents,
+        st.sampled_from(["utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32-be"]),
+    )
+    framed = st.builds(
+        lambda schema_id, value: b"\0" + schema_id + value, st.binary(min_size=4, max_size=4), encoded
+    )
+    return st.binary(max_size=64) | encoded | framed | _damaged(encoded)
+
+
+def record_headers() -> st.SearchStrategy[list[tuple[str, bytes | None]]]:
+    """Headers as Kafka allows them: repeated names, values missing or not text."""
+    contents = (
+        st.none()
+        | st.binary(max_size=12)
+        | st.sampled_from(
+            [b"e-1", b"2026-11-25T08:00:00+01:00", b"1764057600000", b"application/cloudevents+json", b"\xff"]
+        )
+    )
+    return st.lists(st.tuples(st.sampled_from(HEADER_NAMES) | st.text(max_size=8), contents), max_size=5)
+
+
+def _damaged(values: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Values cut short or with something put in between."""
+
+    @st.composite
+    def damage(draw: st.DrawFn) -> bytes:
+        value = draw(values)
+        start = draw(st.integers(0, len(value)))
+        end = draw(st.integers(start, len(value)))
+        return value[:start] + draw(st.binary(max_size=4)) + value[end:]
+
+    return damage()
+
+
+_WRONG_DOCUMENTS = (
+    "",
+    "null",
+    "NaN",
+    '{"product_id": NaN}',
+    '{"product_id": 1, "price": -Infinity}',
+    '{"product_id": 1e400}',
+    '{"product_id": 1, "listed_at": 1e400}',
+    '{"product_id": 1, "title": "\\ud83d"}',
+    '{"product_id": "\\ud83d"}',
+    '{"\\udc00": "\\\\\\ud83d\\ude00\\ude00", "product_id": 1}',
+    '{"product_id": 1}\n{"product_id": 2}',
+    '[{"product_id": 1}]',
+    '"{\\"product_id\\": 1}"',
+    "[" * 5000,
+    '{"product_id": ' * 300 + "1" + "}" * 300,
+    '{"product_id": ' + "7" * 5000 + "}",
+    '{"specversion": "1.0", "data": {"product_id": 1}}',
+    '{"specversion": "1.0", "data": "{}"}',
+    '{"specversion": "1.0", "data_base64": "e30="}',
+    '{"specversion": "1.0", "data_base64": 7}',
+    '{"product_id": 1, "listed_at": "9999-12-31T23:59:59-23:59"}',
+    '{"product_id": 1, "listed_at": "0001-01-01T00:00:00+23:59"}',
+)
