@@ -1,4 +1,4 @@
-"""Apache Kafka's jars on this machine: downloaded once from Maven Central, then read from a folder of ours."""
+"""Apache Kafka's jars on this machine: downloaded once from Maven Central, then read from a folder."""
 
 import os
 import shutil
@@ -21,8 +21,12 @@ DownloadProgress = Callable[[str, int, int], None]
 """Called with a file name, the number of jars done and of all jars (0 while it is not known yet)."""
 
 
-class BrokerError(ShelverError, ValueError):
-    """The embedded Kafka cannot be had, cannot start, or has ended; the message says what to do about it."""
+class BrokerError(ShelverError):
+    """The embedded Kafka did not start, or has ended; the message holds the end of its log."""
+
+
+class BrokerSetupError(BrokerError, ValueError):
+    """The embedded Kafka cannot be had as asked: no download, no free port, no writable folder."""
 
 
 def default_cache_dir() -> Path:
@@ -33,14 +37,14 @@ def default_cache_dir() -> Path:
 def kafka_jars(cache_dir: Path | None = None, on_progress: DownloadProgress | None = None) -> list[Path]:
     """The class path of Kafka, complete and checked by size; no network once it has been downloaded.
 
-    The first call downloads 45 MB in about 20 s. Several processes may do so at once: the first one ready wins.
+    The first call downloads 45 MB in about 20 s. Several processes may do so at once: the first wins.
 
     Args:
         cache_dir: folder for downloads; ``default_cache_dir()`` when None.
         on_progress: called before each file of a download.
 
     Raises:
-        BrokerError: the jars are not there and cannot be downloaded or stored.
+        BrokerSetupError: the jars are not there and cannot be downloaded or stored.
     """
     folder = (cache_dir or default_cache_dir()) / f"kafka-{KAFKA_VERSION}"
     jars = _complete_jars(folder)
@@ -53,10 +57,10 @@ def kafka_jars(cache_dir: Path | None = None, on_progress: DownloadProgress | No
             _put_in_place(Path(staging) / "jars", folder)
     except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         reason = f"{type(error).__name__}: {error}"[:300]
-        raise BrokerError(
-            f"Kafka {KAFKA_VERSION} is not in {folder} and could not be downloaded ({reason}). The first start"
-            " needs Maven Central and a writable cache folder (XDG_CACHE_HOME); later starts need no network."
-            " Or use a Kafka of your own: SHELVER_BROKER=kafka://host:9092."
+        raise BrokerSetupError(
+            f"Kafka {KAFKA_VERSION} is not in {folder} and could not be downloaded ({reason}). The first"
+            " start needs Maven Central and a writable cache folder (XDG_CACHE_HOME); later starts need no"
+            " network. Or use a Kafka of your own: SHELVER_BROKER=kafka://host:9092."
         ) from error
     return _complete_jars(folder)
 

@@ -1,9 +1,9 @@
 """A launcher for a child process that must never outlive its parent, even a parent that was SIGKILLed.
 
 Run as a script: ``python process_guard.py PROGRAM [ARGUMENTS...]`` with a pipe as standard input. The script
-forks a watcher and then becomes PROGRAM, so the process id that the parent got is the program's own. The watcher
-blocks on the pipe; when the parent closes it, which the kernel also does when the parent dies in whatever way,
-the watcher ends the program: SIGTERM first, SIGKILL after ``GRACE_SECONDS``.
+forks a watcher and then becomes PROGRAM, so the process id that the parent got is the program's own. The
+watcher blocks on the pipe; when the parent closes it, which the kernel also does when the parent dies in
+whatever way, the watcher ends the program: SIGTERM first, SIGKILL after ``GRACE_SECONDS``.
 
 Linux' PR_SET_PDEATHSIG is not used: it fires when the *thread* that started the child ends, which for
 ``asyncio.to_thread`` is not when the process ends.

@@ -1,5 +1,6 @@
 """Markers by path, and what several tests need: a real broker, topics of their own, the real rows."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -70,9 +71,12 @@ def create_topics(kafka: EmbeddedBroker) -> CreateTopics:
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
         await admin.start()
         try:
-            await admin.create_topics(
-                [NewTopic(name, num_partitions, 1, topic_configs=configs or {}) for name in names]
-            )
+            topics = [NewTopic(name, num_partitions, 1, topic_configs=configs or {}) for name in names]
+            response = await admin.create_topics(topics)
+            assert all(error == 0 for _, error, *_ in response.topic_errors), response
+            # The answer comes before every part of the broker knows the topics.
+            while any(topic["error_code"] for topic in await admin.describe_topics(list(names))):
+                await asyncio.sleep(0.01)
         finally:
             await admin.close()
 

@@ -1,0 +1,94 @@
+"""How the embedded Kafka is configured: server properties, flags of the JVM, ports on loopback."""
+
+import random
+import socket
+from collections.abc import Mapping
+
+from stream_app.kafka_distribution import BrokerSetupError
+
+HOST = "127.0.0.1"
+MAX_MESSAGE_BYTES = 10 * 1024 * 1024
+# Relative to the data folder, in which the JVM runs: Kafka reads an absolute path that holds a comma as two.
+TOPICS_FOLDER = "topics"
+TEMP_FOLDER = "tmp"
+CONFIG_FILE = "server.properties"
+JVM_FLAGS = (
+    "-Xmx512m",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "-XX:+ExitOnOutOfMemoryError",
+    # Native libraries are unpacked there and stay after a SIGKILL.
+    f"-Djava.io.tmpdir={TEMP_FOLDER}",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+)
+
+
+def server_properties(
+    *, port: int, controller_port: int, overrides: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Kafka's configuration of one node that is broker and controller and runs in its data folder.
+
+    Args:
+        port: of the clients' listener.
+        controller_port: of the listener on which the node talks to itself.
+        overrides: properties that replace or join the ones chosen here.
+    """
+    internal_topics = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        **_listener_properties(port, controller_port),
+        "log.dirs": TOPICS_FOLDER,
+        "auto.create.topics.enable": "false",
+        "message.max.bytes": str(MAX_MESSAGE_BYTES),
+        "replica.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
+        # One partition of each is enough here, and the fewer there are the sooner the first group can join.
+        **{f"{topic}.replication.factor": "1" for topic in internal_topics},
+        **{f"{topic}.num.partitions": "1" for topic in internal_topics},
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        **(overrides or {}),
+    }
+
+
+def _listener_properties(port: int, controller_port: int) -> dict[str, str]:
+    """The one place that knows the listeners: one with SASL or TLS is added here, with a port of its own."""
+    return {
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+    }
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on, from below the range the kernel uses for outgoing connections.
+
+    A port of that range can be lost between two starts of a broker, to the very client that waits for it: a
+    TCP connection to a closed port of the range may connect to itself.
+
+    Raises:
+        BrokerSetupError: none was found.
+    """
+    for port in random.sample(range(20_000, 30_000), 100):
+        if is_free(port):
+            return port
+    raise BrokerSetupError(f"None of 100 ports between 20000 and 29999 is free on {HOST}; choose one.")
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of 127.0.0.1 or of all addresses; old connections do not count."""
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((HOST, port))
+        except OSError:
+            return False
+    return True
