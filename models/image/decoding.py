@@ -1,0 +1,145 @@
+"""From the bytes of any file to a square of RGB pixels: the one decoder, for training and for serving.
+
+The picture is turned as its EXIF orientation says, scaled to fit the square and put in its middle on white,
+the ground of catalogue photos; transparent pixels become white, too. Colour profiles are ignored and numbers
+taken for sRGB, CMYK is read as Adobe writes it (inverted), samples of 16 bits lose their lower half, and of
+several frames the first is taken. A JPEG is read at a fraction of its size where that is still large enough.
+
+Pillow's plugins are called by name, not through `Image.open`, so no other format is ever tried.
+"""
+
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import ImageError, ImageReason
+from models.image.formats import Container, ImageFormat, open_container
+
+__all__ = ["ImageLimits", "decode_image"]
+
+_PLUGINS: Final[dict[ImageFormat, type[ImageFile.ImageFile]]] = {
+    ImageFormat.JPEG: JpegImagePlugin.JpegImageFile,
+    ImageFormat.PNG: PngImagePlugin.PngImageFile,
+    ImageFormat.GIF: GifImagePlugin.GifImageFile,
+    ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
+    ImageFormat.BMP: BmpImagePlugin.BmpImageFile,
+}
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE: Final = (255, 255, 255)
+
+# A hostile progressive JPEG goes over all its pixels thousands of times, an honest one about ten times.
+_MAX_SCANS_OF_LARGEST: Final = 16
+
+
+class ImageLimits(BaseModel):
+    """How much work one picture may be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_image_bytes: int = Field(10 * 1024 * 1024, gt=0, description="Largest picture file, in bytes.")
+    max_image_pixels: int = Field(
+        50_000_000, gt=0, description="Most pixels of a picture, as its header announces them."
+    )
+
+
+def decode_image(data: bytes, size_px: int, limits: ImageLimits) -> NDArray[np.uint8]:
+    """The picture of a JPEG, MPO, PNG, GIF, WebP or BMP file, uint8 of shape (size_px, size_px, 3).
+
+    Depends on nothing but its arguments and may run in any number of threads; Pillow works without the lock.
+
+    Raises:
+        ImageError: with the reason; nothing else, whatever the bytes are.
+    """
+    if len(data) > limits.max_image_bytes:
+        raise ImageError(
+            ImageReason.TOO_LARGE, f"the picture has {len(data)} bytes, {limits.max_image_bytes} are allowed"
+        )
+    container = open_container(data)
+    _check_size(container, limits)
+    try:
+        return _decode(container, size_px)
+    except Exception as error:  # Pillow raises almost anything on damaged files
+        raise _as_image_error(error, container) from error
+
+
+def _check_size(container: Container, limits: ImageLimits) -> None:
+    num_pixels = container.width * container.height
+    if container.width <= 0 or container.height <= 0:
+        raise ImageError(ImageReason.CORRUPT, f"the picture is {container.width} x {container.height} pixels")
+    if num_pixels > limits.max_image_pixels:
+        raise ImageError(
+            ImageReason.TOO_MANY_PIXELS,
+            f"the picture has {container.width} x {container.height} pixels, "
+            f"{limits.max_image_pixels} are allowed",
+        )
+    if num_pixels * container.num_scans > limits.max_image_pixels * _MAX_SCANS_OF_LARGEST:
+        raise ImageError(
+            ImageReason.TOO_MANY_PIXELS, f"the picture goes over its pixels {container.num_scans} times"
+        )
+
+
+def _as_image_error(error: Exception, container: Container) -> ImageError:
+    reason = ImageReason.TRUNCATED if "truncated" in str(error) else ImageReason.CORRUPT
+    fault = f"{type(error).__name__}: {str(error)[:80]}"
+    return ImageError(reason, f"the {container.image_format} file cannot be decoded ({fault})")
+
+
+def _decode(container: Container, size_px: int) -> NDArray[np.uint8]:
+    scale = size_px / max(container.width, container.height)
+    fitted = max(1, round(container.width * scale)), max(1, round(container.height * scale))
+    with _PLUGINS[container.image_format](BytesIO(container.data)) as picture:
+        picture.draft(None, fitted)
+        rgb = _to_rgb(picture, container.bit_depth).resize(fitted, Image.Resampling.BILINEAR)
+    if container.orientation in _TURNS:
+        rgb = rgb.transpose(_TURNS[container.orientation])
+    square = Image.new("RGB", (size_px, size_px), _WHITE)
+    square.paste(rgb, ((size_px - rgb.width) // 2, (size_px - rgb.height) // 2))
+    return np.array(square)
+
+
+def _to_rgb(picture: ImageFile.ImageFile, bit_depth: int) -> Image.Image:
+    picture.load()
+    image = _eight_bits(picture, bit_depth)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    with_alpha = image.convert("RGBA")
+    on_white = Image.new("RGB", image.size, _WHITE)
+    on_white.paste(with_alpha, mask=with_alpha)
+    return on_white
+
+
+def _eight_bits(image: Image.Image, bit_depth: int) -> Image.Image:
+    """The same picture with samples of 8 bits, and its transparent colour, if any, told in them."""
+    key = image.info.get("transparency")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode == "1":
+        image = image.convert("L")
+    if isinstance(key, int | tuple) and image.mode in ("L", "RGB"):
+        samples = [_sample_in_eight_bits(sample, bit_depth) for sample in np.atleast_1d(key).tolist()]
+        image.info["transparency"] = samples[0] if len(samples) == 1 else tuple(samples)
+    return image
+
+
+def _sample_in_eight_bits(sample: int, bit_depth: int) -> int:
+    return sample >> 8 if bit_depth == 16 else sample * 255 // (2**bit_depth - 1)
