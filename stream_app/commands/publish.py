@@ -1,0 +1,118 @@
+"""`shelver publish`: a catalogue to product-listed records, every delivery awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from stream_app.catalogue_publishing import Progress
+
+
+def publish(
+    *,
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Challenge-layout folder, CSV, TSV or JSON Lines file.")
+    ],
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Ask for an explanation of each.")] = False,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Listings a second; as fast as it goes by default.")
+    ] = None,
+    broker: Annotated[
+        str | None, typer.Option(help="Kafka brokers, kafka://host:port.  [env: SHELVER_BROKER]")
+    ] = None,
+    topic: Annotated[str | None, typer.Option(help="Topic.  [env: SHELVER_PRODUCT_LISTED_TOPIC]")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one JSON object on standard output.")
+    ] = False,
+) -> None:
+    """Publish the products of a catalogue as product-listed events, pictures inside.
+
+    Exit code 0 means that the brokers have confirmed every one of them. An event's id follows from the
+    product's content, so publishing an unchanged catalogue again gives the same ids.
+
+    Raises:
+        CatalogueError: the catalogue cannot be read; nothing has been published then.
+        TopicError: no broker answers, or the topic does not exist.
+        DeliveryError: the brokers stopped taking records.
+    """
+    from schemas.catalogue import read_catalogue
+    from stream_app.catalogue_publishing import Progress, publish_catalogue
+    from stream_app.settings import load_settings
+
+    settings = load_settings(broker=broker, product_listed_topic=topic)
+    # Read once before anything is sent: a catalogue that breaks off in the middle is refused as a whole.
+    num_rows = sum(1 for _ in islice(read_catalogue(path), limit))
+    progress = Progress()
+    began = time.monotonic()
+    try:
+        with _progress_bar(num_rows, progress):
+            asyncio.run(
+                publish_catalogue(
+                    islice(read_catalogue(path), limit),
+                    broker=settings.broker,
+                    topic=settings.product_listed_topic,
+                    progress=progress,
+                    explain=explain,
+                    per_second=rate,
+                )
+            )
+    finally:
+        _report(progress, num_rows, time.monotonic() - began, settings.product_listed_topic, as_json=as_json)
+    if progress.num_failed:
+        raise typer.Exit(1)
+
+
+def _report(progress: Progress, num_rows: int, seconds: float, topic: str, *, as_json: bool) -> None:
+    for failure in progress.failures:
+        typer.echo(failure, err=True)
+    if progress.num_failed > len(progress.failures):
+        typer.echo(f"and {progress.num_failed - len(progress.failures)} more", err=True)
+    typer.echo(
+        f"{progress.num_published} of {num_rows} listings confirmed on {topic} in {seconds:.1f} s,"
+        f" {progress.num_failed} failed",
+        err=True,
+    )
+    if as_json:
+        report = {
+            "published": progress.num_published,
+            "failed": progress.num_failed,
+            "seconds": round(seconds, 3),
+        }
+        typer.echo(json.dumps(report))
+
+
+@contextmanager
+def _progress_bar(num_rows: int, progress: Progress) -> Iterator[None]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("Publishing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    began = time.monotonic()
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=num_rows, speed="")
+
+        def advance() -> None:
+            done = progress.num_published + progress.num_failed
+            speed = f"{done / max(time.monotonic() - began, 0.001):,.0f}/s"
+            bar.update(task, completed=done, speed=speed)
+
+        progress.on_change = advance
+        yield
