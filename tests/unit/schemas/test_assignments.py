@@ -81,6 +81,7 @@ def test_a_probability_is_refused_or_written_as_the_number_it_is(probability: fl
     except ValidationError:
         assert not 0 <= probability <= 1
         return
+    assert 0 <= probability <= 1
     written = json.loads(encode(assigned(category=category)), parse_constant=refuse_constant)
     assert written["category"]["probability"] == probability
 

@@ -14,6 +14,29 @@ def listing(**fields: Any) -> ProductListed:
     return decode(ProductListed, json.dumps(fields).encode(), default_event_id="t-0-1")
 
 
+def test_a_listing_as_the_contract_writes_it_is_read() -> None:
+    body = {
+        "event_id": "e-1",
+        "product_id": "3804725264",
+        "title": "Robot",
+        "description": "<p>x</p>",
+        "image": {"url": "https://shop.example/a.jpg"},
+        "listed_at": "2026-11-25T08:00:00Z",
+        "explain": True,
+    }
+    read = listing(**body)
+    assert read == ProductListed(
+        event_id="e-1",
+        product_id="3804725264",
+        title="Robot",
+        description="<p>x</p>",
+        image=ImageReference(url="https://shop.example/a.jpg"),
+        listed_at=datetime(2026, 11, 25, 8, tzinfo=UTC),
+        explain=True,
+    )
+    assert json.loads(encode(read)) == body
+
+
 def test_the_names_of_the_challenge_are_accepted() -> None:
     body = {"designation": "Robot", "productid": 3804725264, "imageid": 1263597046, "description": "<p>x</p>"}
     assert listing(**body) == listing(product_id="3804725264", title="Robot", description="<p>x</p>")
