@@ -1,6 +1,7 @@
 """Markers by path, and what several tests need: a real broker, topics of their own, the real rows."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,14 @@ def _is_python_helper(process: psutil.Process) -> bool:
     except psutil.NoSuchProcess:
         return True
     return not command or "resource_tracker" in command or "forkserver" in command
+
+
+@pytest.fixture(autouse=True)
+def _leaks_belong_to_their_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what a test with services left open, so that its ResourceWarning fails that very test."""
+    yield
+    if request.node.get_closest_marker("unit") is None:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
