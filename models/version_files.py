@@ -21,6 +21,7 @@ __all__ = [
     "VersionFiles",
     "faults_of",
     "parse_metrics",
+    "read_card",
     "read_manifest",
     "read_metrics",
 ]
@@ -126,6 +127,16 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """
     with faults_of(folder):
         return parse_metrics(VersionFiles.open(folder).read(METRICS_FILE))
+
+
+def read_card(folder: Path) -> str:
+    """The model card of a version, Markdown; only `bundle.json` and `README.md` are read and checked.
+
+    Raises:
+        BundleError: there is no version, or one of the two is damaged.
+    """
+    with faults_of(folder):
+        return VersionFiles.open(folder).read(CARD_FILE).decode("utf-8", "replace")
 
 
 def parse_metrics(data: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from models.errors import ModelError, NonFiniteScoresError
+from models.errors import NonFiniteScoresError
 from models.inputs import PreparedBatch, Scores
 from models.repository import ModelRepository
 from models.runtime import Classifier, resolve_device
@@ -116,7 +116,7 @@ def _blame_model_or_listing(classifier: Classifier, error: Exception) -> None:
     """A listing is to blame only if the model still scores its golden products right."""
     try:
         classifier.check_golden()
-    except ModelError as broken:
+    except Exception as broken:
         raise FatalError(f"the model fails on every product, on its golden ones too: {broken}") from error
     logger.warning("the model failed on a listing: %s: %s", type(error).__name__, error)
 

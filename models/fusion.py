@@ -1,0 +1,190 @@
+"""Additive fusion of what the text and the picture of a product say, calibrated to probabilities.
+
+    logits_BC = (text_weight_C * text_BC + image_weight_C * image_BC + bias_C) / temperature_B
+
+`text_BC` is the text encoder's evidence, `image_BC` the sum over the cells of the image encoder's; a product
+without text or without a picture gets that modality's mean evidence over the training rows instead.
+The temperature depends only on which of the two a product has, so for one product the logits are a sum of one
+part from the text, one from the picture and a constant: the joint Shapley values of words and cells are those
+of each modality alone (Lundberg and Lee 2017, section 4: linearity and additivity).
+
+Shape letters: B products, N pictures, C categories, P cells of the pooled map.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import ModelError
+from models.image.base import ImageEncoder
+from models.inputs import TensorBatch
+from models.text.base import TextEncoder
+
+__all__ = ["Evidence", "FusionCalibration", "FusionNetwork", "ModalityLogits", "Presence"]
+
+
+class Presence:
+    """Positions in `temperature_3`: what a product has. One with neither is answered as one with both."""
+
+    TEXT = 0
+    IMAGE = 1
+    BOTH = 2
+
+
+class Evidence(NamedTuple):
+    """What the encoders say before anything is weighed: the input of a fitted fusion.
+
+    Attributes:
+        text_BC: float32; zeros where there is no text.
+        image_BC: float32, summed over the cells; zeros where there is no picture.
+        text_present_B: bool.
+        image_present_B: bool.
+    """
+
+    text_BC: Tensor
+    image_BC: Tensor
+    text_present_B: Tensor
+    image_present_B: Tensor
+
+
+class ModalityLogits(NamedTuple):
+    """The three parts of the calibrated logits, each float32 (B, C): `text + image + bias = logits`."""
+
+    text_BC: Tensor
+    image_BC: Tensor
+    bias_BC: Tensor
+
+    @property
+    def logits_BC(self) -> Tensor:
+        """The sum of the parts."""
+        return self.text_BC + self.image_BC + self.bias_BC
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusionCalibration:
+    """Everything of a fusion that is fitted after its encoders; each float32.
+
+    Attributes:
+        text_weight_C: how far the text counts for each category.
+        image_weight_C: the same for the picture.
+        bias_C: added to the weighted evidence.
+        text_mean_C: mean text evidence of the training rows, stands in where there is no text.
+        image_mean_C: the same for the picture.
+        temperature_3: divides the logits; entries as in `Presence`, all above zero.
+    """
+
+    text_weight_C: Tensor
+    image_weight_C: Tensor
+    bias_C: Tensor
+    text_mean_C: Tensor
+    image_mean_C: Tensor
+    temperature_3: Tensor
+
+
+class FusionNetwork(nn.Module):
+    """A text encoder, an image encoder, or both, and the calibrated sum of their evidence.
+
+    The calibration is held in buffers: gradients pass through it to the encoders, but no optimizer moves it.
+    It starts as a plain sum: weights and temperatures 1, bias and means 0.
+    """
+
+    text_weight_C: Tensor
+    image_weight_C: Tensor
+    bias_C: Tensor
+    text_mean_C: Tensor
+    image_mean_C: Tensor
+    temperature_3: Tensor
+
+    def __init__(self, text: TextEncoder | None, image: ImageEncoder | None, num_categories: int) -> None:
+        """Put the encoders together; each must answer evidence for `num_categories` categories.
+
+        Raises:
+            ModelError: neither encoder is given, or one answers for another number of categories.
+        """
+        super().__init__()
+        encoders = [encoder for encoder in (text, image) if encoder is not None]
+        if not encoders:
+            raise ModelError("a fusion needs a text encoder, an image encoder or both, there is neither")
+        for encoder in encoders:
+            if encoder.num_categories != num_categories:
+                raise ModelError(
+                    f"encoder {encoder.kind!r} answers for {encoder.num_categories} categories, the fusion "
+                    f"has {num_categories}"
+                )
+        self.text = text
+        self.image = image
+        self.num_categories = num_categories
+        self.register_buffer("text_weight_C", torch.ones(num_categories))
+        self.register_buffer("image_weight_C", torch.ones(num_categories))
+        self.register_buffer("bias_C", torch.zeros(num_categories))
+        self.register_buffer("text_mean_C", torch.zeros(num_categories))
+        self.register_buffer("image_mean_C", torch.zeros(num_categories))
+        self.register_buffer("temperature_3", torch.ones(3))
+
+    @torch.no_grad()
+    def calibrate(self, calibration: FusionCalibration) -> None:
+        """Take over fitted values; they are copied, and either all are or none.
+
+        Raises:
+            ModelError: a value has another shape, is not finite, or a temperature is not above zero.
+        """
+        fitted = {
+            name: torch.as_tensor(getattr(calibration, name), dtype=torch.float32)
+            for name in FusionCalibration.__dataclass_fields__
+        }
+        for name, value in fitted.items():
+            _check_fitted(name, value, self.get_buffer(name).shape)
+        if not bool((fitted["temperature_3"] > 0).all()):
+            raise ModelError(f"temperatures must be above 0, they are {fitted['temperature_3'].tolist()}")
+        for name, value in fitted.items():
+            self.get_buffer(name).copy_(value)
+
+    def forward(self, batch: TensorBatch) -> Tensor:
+        """Calibrated logits, float32 (B, C)."""
+        return self.modality_logits(batch).logits_BC
+
+    def modality_logits(self, batch: TensorBatch) -> ModalityLogits:
+        """The logits in parts: what the text adds, what the picture adds, and the rest."""
+        return self.fuse(self.evidence(batch))
+
+    def evidence(self, batch: TensorBatch) -> Evidence:
+        """What each encoder says about each product, in float32 whatever the encoders compute in."""
+        zeros_BC = self.bias_C.new_zeros(batch.num_products, self.num_categories)
+        absent_B = torch.zeros_like(batch.text_present_B)
+        text_BC, text_present_B = zeros_BC, absent_B
+        if self.text is not None:
+            text_BC, text_present_B = self.text(batch).float(), batch.text_present_B
+        image_BC, image_present_B = zeros_BC, absent_B
+        if self.image is not None and len(batch.image_rows_N):
+            image_NC = self.image(batch).float().sum(dim=1)
+            image_BC = zeros_BC.index_copy(0, batch.image_rows_N, image_NC)
+            image_present_B = absent_B.index_fill(0, batch.image_rows_N, value=True)
+        return Evidence(text_BC, image_BC, text_present_B, image_present_B)
+
+    def fuse(self, evidence: Evidence) -> ModalityLogits:
+        """The formula at the top of this module, in float32."""
+        has_text_B1 = evidence.text_present_B[:, None]
+        has_image_B1 = evidence.image_present_B[:, None]
+        text_BC = torch.where(has_text_B1, evidence.text_BC, self.text_mean_C)
+        image_BC = torch.where(has_image_B1, evidence.image_BC, self.image_mean_C)
+        temperature_B1 = self._temperature(has_text_B1, has_image_B1)
+        return ModalityLogits(
+            self.text_weight_C * text_BC / temperature_B1,
+            self.image_weight_C * image_BC / temperature_B1,
+            self.bias_C / temperature_B1,
+        )
+
+    def _temperature(self, has_text_B1: Tensor, has_image_B1: Tensor) -> Tensor:
+        one_only_B1 = torch.where(
+            has_text_B1, self.temperature_3[Presence.TEXT], self.temperature_3[Presence.IMAGE]
+        )
+        return torch.where(has_text_B1 == has_image_B1, self.temperature_3[Presence.BOTH], one_only_B1)
+
+
+def _check_fitted(name: str, value: Tensor, shape: torch.Size) -> None:
+    if value.shape != shape or not bool(value.isfinite().all()):
+        raise ModelError(
+            f"{name} must hold {shape.numel()} finite numbers in one row, it has shape {tuple(value.shape)}"
+        )

@@ -1,0 +1,193 @@
+"""`shelver demo`: the whole service on this machine, from an empty folder to categories."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from models.repository import ModelLocation
+    from schemas.products import ProductListed
+    from stream_app.broker import EmbeddedBroker
+    from stream_app.event_tally import TallySummary
+    from stream_app.worker_process import WorkerProcess
+
+MODEL = "demo"
+NUM_TRAINING_PRODUCTS = 600
+TRAINING_SEED = 1
+MAX_PRODUCTS = 2_000
+"""Products drawn for one run; with more events they are listed again."""
+
+BROKER_TIMESTAMPS = {"log.message.timestamp.type": "LogAppendTime"}
+
+
+def demo(
+    events: Annotated[int, typer.Option(min=1, max=1_000_000, help="Listings to publish.")] = 200,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Which products are drawn; the same for the same seed.")
+    ] = 2,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave Kafka and the worker running afterwards, until Ctrl-C.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object, the last line of output.")
+    ] = False,
+    model_repository: Annotated[
+        Path,
+        typer.Option("--repository", envvar="SHELVER_MODEL_REPOSITORY", help="Folder of the repository."),
+    ] = Path("repository"),
+) -> None:
+    """Show everything on this machine: Kafka, a small model, a worker, events in, categories out.
+
+    Starts a real Kafka, trains a small model on drawn products unless the repository has one (a minute, once),
+    starts a worker, publishes listings with pictures and shows the categories as they come. Nothing keeps
+    running afterwards, however it ends; only the model stays in the repository.
+
+    Exit code 0 means that every listing came out.
+
+    Raises:
+        ShelverError: a part cannot be started, or ended early.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with _cleaned_up() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shelver-demo-")))
+        broker = stack.enter_context(_kafka(folder / "kafka"))
+        console.print(f"Kafka runs on {broker.bootstrap}", highlight=False)
+        model = _trained_model(model_repository.absolute(), folder, console)
+        listings = _draw_listings(folder / "products", events, seed)
+        console.print(f"Starting a worker with the model {model} ...", highlight=False)
+        worker = stack.enter_context(_worker(broker, model, folder, model_repository.absolute()))
+        console.print(f"The worker is ready; its metrics are at {worker.url}/metrics", highlight=False)
+        summary = _run(broker, worker, listings, console)
+        _report(summary, model=str(model), metrics=f"{worker.url}/metrics", as_json=as_json)
+        if keep:
+            _stay(broker, worker, console)
+    if summary.lost:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _cleaned_up() -> Iterator[ExitStack]:
+    """Give a stack that is unwound whatever happens: SIGTERM acts like Ctrl-C, and neither cuts it short."""
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with ExitStack() as stack:
+            try:
+                yield stack
+            finally:
+                for number in old:
+                    signal.signal(number, signal.SIG_IGN)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _kafka(folder: Path) -> Iterator[EmbeddedBroker]:
+    from stream_app.broker import EmbeddedBroker
+    from stream_app.commands.broker import download_bar
+
+    with (
+        download_bar() as on_progress,
+        EmbeddedBroker(folder, properties=BROKER_TIMESTAMPS, on_progress=on_progress) as broker,
+    ):
+        yield broker
+
+
+def _trained_model(repository: Path, folder: Path, console: Console) -> ModelLocation:
+    """Return the newest version of the demo's model; train the first one where there is none."""
+    from models.repository import ModelRepository
+
+    models = ModelRepository(repository)
+    if not models.versions(MODEL):
+        console.print(
+            "Training a small model on drawn products; the next demo will find it ...", highlight=False
+        )
+        _train(repository, folder / "catalogue")
+    return models.resolve(MODEL)
+
+
+def _train(repository: Path, catalogue: Path) -> None:
+    from training.run import train
+    from training.samples import write_sample_catalogue
+
+    write_sample_catalogue(catalogue, NUM_TRAINING_PRODUCTS, TRAINING_SEED)
+
+
+def _draw_listings(folder: Path, num_events: int, seed: int) -> list[ProductListed]:
+    from schemas.catalogue import read_catalogue
+    from training.samples import write_sample_catalogue
+
+    write_sample_catalogue(folder, min(num_events, MAX_PRODUCTS), seed)
+    rows = itertools.cycle(list(read_catalogue(folder)))
+    return [row.to_listing(f"demo-{number}") for number, row in zip(range(num_events), rows, strict=False)]
+
+
+def _worker(broker: EmbeddedBroker, model: ModelLocation, folder: Path, repository: Path) -> WorkerProcess:
+    from stream_app.worker_process import WorkerProcess
+
+    settings: dict[str, Any] = {"broker": broker.url, "model_repository": repository, "model": str(model)}
+    return WorkerProcess(settings, log_file=folder / "worker.log")
+
+
+def _run(
+    broker: EmbeddedBroker, worker: WorkerProcess, listings: Sequence[ProductListed], console: Console
+) -> TallySummary:
+    from rich.live import Live
+
+    from stream_app.demo_table import AnswerTable
+    from stream_app.demonstration import Pace, run_events
+    from stream_app.topics import TopicSettings
+
+    table = AnswerTable(len(listings))
+    with Live(table if console.is_terminal else "", console=console, refresh_per_second=8):
+        tally = asyncio.run(
+            run_events(
+                broker.bootstrap,
+                TopicSettings(),
+                listings,
+                pace=Pace(),
+                on_answer=table.add,
+                check=worker.check,
+            )
+        )
+    return tally.summary()
+
+
+def _report(summary: TallySummary, *, model: str, metrics: str, as_json: bool) -> None:
+    from rich.console import Console
+
+    from stream_app.demo_table import summary_table
+
+    Console(stderr=as_json).print(summary_table(summary, model=model, metrics=metrics))
+    if as_json:
+        rounded = {name: round(value, 3) for name, value in asdict(summary).items()}
+        print(json.dumps({**rounded, "model": model}), flush=True)
+
+
+def _stay(broker: EmbeddedBroker, worker: WorkerProcess, console: Console) -> None:
+    console.print(
+        f"Still running until Ctrl-C: SHELVER_BROKER={broker.url}, metrics at {worker.url}/metrics",
+        highlight=False,
+    )
+    try:
+        while True:
+            worker.check()
+            broker.wait(1.0)
+    except KeyboardInterrupt:
+        console.print("Stopping.")

@@ -1,0 +1,275 @@
+"""`shelver models`: what is in the repository, what an alias means, and whether all of it is sound."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from models.manifest import EncoderEntry
+    from models.repository import ModelLocation, ModelRepository
+
+models = typer.Typer(
+    name="models",
+    no_args_is_help=True,
+    add_completion=False,
+    help="List, show, promote and verify model versions.",
+)
+
+Spec = Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="The version meant.")]
+Specs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME[@VERSION|@ALIAS]]...", help="The versions meant; by default every one."),
+]
+Root = Annotated[
+    Path, typer.Option("--repository", envvar="SHELVER_MODEL_REPOSITORY", help="Folder of the repository.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+DEFAULT_ROOT = Path("repository")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSummary:
+    """One line of the list; `error` says why there is no more to tell."""
+
+    name: str
+    version: str
+    aliases: list[str]
+    created_at: str | None = None
+    rows: int | None = None
+    weighted_f1: float | None = None
+    error: str | None = None
+
+
+@models.command("list")
+def list_versions(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+    """List every version with its aliases and its score on validation rows."""
+    summaries = summarise(_open(root))
+    if as_json:
+        _print_json({"repository": str(root), "versions": [_fields(summary) for summary in summaries]})
+        return
+    if not summaries:
+        print(f"There is no model in {root} yet: `shelver train` puts one there.")
+        return
+    lines = [_line(summary) for summary in summaries]
+    _print_table(("Model", "Version", "Aliases", "Weighted F1", "Rows", "Written"), lines)
+
+
+@models.command()
+def show(
+    model: Spec,
+    root: Root = DEFAULT_ROOT,
+    as_json: AsJson = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Print the model card, Markdown, and nothing else.")
+    ] = False,
+) -> None:
+    """Show what a version is: encoders, categories, scores, data, libraries and files.
+
+    Raises:
+        ModelError: there is no such version, or it is damaged.
+    """
+    from models.version_files import read_card
+
+    location = _open(root).resolve(model)
+    if card:
+        print(read_card(location.folder))
+        return
+    description = describe(location, _aliases(_open(root), location))
+    if as_json:
+        _print_json(description)
+        return
+    _print_table(("Field", "Value"), _flatten(description))
+
+
+@models.command()
+def promote(
+    model: Spec,
+    alias: Annotated[str, typer.Option("--as", help="The alias that shall mean this version.")] = "champion",
+    root: Root = DEFAULT_ROOT,
+    as_json: AsJson = False,
+) -> None:
+    """Make an alias mean a version, after every byte and the golden scores of the version were checked.
+
+    Workers that follow the alias take the version over.
+
+    Raises:
+        ModelError: there is no such version, it is damaged, or the alias cannot be one.
+    """
+    from models.bundle import verify_bundle
+
+    repository = _open(root)
+    location = repository.resolve(model)
+    previous = repository.aliases(location.name).get(alias)
+    verify_bundle(location.folder)
+    repository.promote(f"{location.name}@{location.version}", alias)
+    if as_json:
+        _print_json(
+            {"name": location.name, "alias": alias, "version": location.version, "previous_version": previous}
+        )
+        return
+    before = f", before it was {previous}" if previous else ""
+    print(f"{location.name}@{alias} now is version {location.version}{before}.")
+
+
+@models.command()
+def verify(specs: Specs = None, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+    """Check every byte of versions and score their golden products; exit 1 when one is not sound.
+
+    Raises:
+        RepositoryError: there is no such version.
+        Exit: a version is not sound.
+    """
+    repository = _open(root)
+    locations = [repository.resolve(spec) for spec in specs] if specs else _every(repository)
+    results = [_verified(location) for location in locations]
+    if as_json:
+        _print_json({"repository": str(root), "versions": results})
+    else:
+        for result in results:
+            print(f"{result['name']}@{result['version']}: {_verdict(result)}")
+    if not all(result["sound"] for result in results):
+        raise typer.Exit(1)
+
+
+def summarise(repository: ModelRepository) -> list[VersionSummary]:
+    """Every version, models by name and the newest version first; a damaged one has its error."""
+    return [
+        _summary(location, _aliases(repository, location))
+        for name in repository.names()
+        for location in reversed(_locations(repository, name))
+    ]
+
+
+def describe(location: ModelLocation, aliases: list[str]) -> dict[str, Any]:
+    """All that a version says of itself, as JSON.
+
+    Raises:
+        BundleError: its manifest or its metrics are damaged.
+    """
+    from models.version_files import read_manifest, read_metrics
+
+    manifest = read_manifest(location.folder)
+    return {
+        "name": location.name,
+        "version": location.version,
+        "aliases": aliases,
+        "folder": str(location.folder),
+        "created_at": manifest.created_at.isoformat(timespec="seconds"),
+        "text": _encoder(manifest.text),
+        "image": _encoder(manifest.image),
+        "categories": manifest.codes,
+        "metrics": read_metrics(location.folder),
+        "data_fingerprint": manifest.data_fingerprint,
+        "config": manifest.config,
+        "libraries": manifest.libraries,
+        "files": {name: entry.size_bytes for name, entry in sorted(manifest.files.items())},
+    }
+
+
+def _summary(location: ModelLocation, aliases: list[str]) -> VersionSummary:
+    from models.errors import BundleError
+    from models.version_files import read_manifest, read_metrics
+
+    try:
+        written = read_manifest(location.folder).created_at.isoformat(sep=" ", timespec="minutes")
+        metrics = read_metrics(location.folder)
+    except BundleError as error:
+        return VersionSummary(location.name, location.version, aliases, error=str(error))
+    rows, score = metrics.get("rows"), metrics.get("weighted_f1")
+    return VersionSummary(
+        location.name,
+        location.version,
+        aliases,
+        written,
+        rows if isinstance(rows, int) else None,
+        float(score) if isinstance(score, int | float) else None,
+    )
+
+
+def _line(summary: VersionSummary) -> tuple[str, ...]:
+    score = "-" if summary.weighted_f1 is None else f"{summary.weighted_f1:.4f}"
+    rows = "-" if summary.rows is None else f"{summary.rows}"
+    written = summary.created_at or summary.error or ""
+    return summary.name, summary.version, ", ".join(summary.aliases), score, rows, written
+
+
+def _verified(location: ModelLocation) -> dict[str, Any]:
+    from models.bundle import verify_bundle
+    from models.errors import BundleError
+
+    result = {"name": location.name, "version": location.version}
+    try:
+        return result | {"sound": True, "golden_difference": verify_bundle(location.folder)}
+    except BundleError as error:
+        return result | {"sound": False, "error": str(error)}
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    if not result["sound"]:
+        return str(result["error"])
+    return f"sound; golden scores differ by {result['golden_difference']:.1e} at most"
+
+
+def _open(root: Path) -> ModelRepository:
+    from models.repository import ModelRepository
+
+    return ModelRepository(root)
+
+
+def _every(repository: ModelRepository) -> list[ModelLocation]:
+    return [location for name in repository.names() for location in _locations(repository, name)]
+
+
+def _locations(repository: ModelRepository, name: str) -> list[ModelLocation]:
+    return [repository.resolve(f"{name}@{version}") for version in repository.versions(name)]
+
+
+def _aliases(repository: ModelRepository, location: ModelLocation) -> list[str]:
+    aliases = repository.aliases(location.name).items()
+    return [alias for alias, version in aliases if version == location.version]
+
+
+def _encoder(entry: EncoderEntry | None) -> dict[str, Any] | None:
+    return None if entry is None else {"kind": entry.kind, **entry.config}
+
+
+def _flatten(document: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """One line a value; lists, and categories one by one, are left to --json."""
+    lines: list[tuple[str, str]] = []
+    for key, value in document.items():
+        if isinstance(value, dict):
+            lines += _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            continue
+        else:
+            lines.append(
+                (prefix + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            )
+    return lines
+
+
+def _fields(summary: VersionSummary) -> dict[str, Any]:
+    return {field: getattr(summary, field) for field in VersionSummary.__dataclass_fields__}
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document))
+
+
+def _print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    Console().print(table)

@@ -1,0 +1,166 @@
+"""What the Trainer of one stage is fed: rows by number, turned into inputs on the device when they are due.
+
+Shape letters: N rows, B rows of a batch, C categories, D features; H, W pixels, K colour channels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from models.inputs import PreparedBatch, TensorBatch, TextFeatures
+
+__all__ = ["FeatureInputs", "PictureInputs", "StageBatch", "StageData", "StageInputs", "TextInputs", "batches"]
+
+
+class StageInputs(Protocol):
+    """N rows that can be handed to a network a few at a time."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows_B: NDArray[np.int64], device: torch.device) -> TensorBatch | Tensor:
+        """What the network's forward takes for these rows, on the device."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextInputs:
+    """Texts featurised once, before the first epoch."""
+
+    text: TextFeatures
+
+    def __len__(self) -> int:
+        return self.text.num_texts
+
+    def take(self, rows_B: NDArray[np.int64], device: torch.device) -> TensorBatch:
+        """The texts of these rows, without pictures."""
+        no_pictures = np.zeros((0, 1, 1, 3), np.uint8)
+        reasons = (None,) * len(rows_B)
+        prepared = PreparedBatch(self.text.select(rows_B), no_pictures, np.zeros(0, np.int64), reasons)
+        return prepared.to_tensors(device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureInputs:
+    """Pictures as pixels, uint8 (N, H, W, K), for an encoder whose every layer learns."""
+
+    pixels_NHWK: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.pixels_NHWK)
+
+    def take(self, rows_B: NDArray[np.int64], device: torch.device) -> TensorBatch:
+        """These pictures, one a product, without texts."""
+        prepared = PreparedBatch(
+            TextFeatures.absent(len(rows_B)),
+            self.pixels_NHWK[rows_B],
+            np.arange(len(rows_B)),
+            (None,) * len(rows_B),
+        )
+        return prepared.to_tensors(device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureInputs:
+    """Features of pictures, float32 (N, D), averaged over the cells: the input of a linear head."""
+
+    features_ND: Tensor
+
+    def __len__(self) -> int:
+        return len(self.features_ND)
+
+    def take(self, rows_B: NDArray[np.int64], device: torch.device) -> Tensor:
+        """features_BD of these rows."""
+        return self.features_ND[torch.from_numpy(rows_B)].to(device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageBatch:
+    """B rows on the device.
+
+    Attributes:
+        inputs: what the network's forward takes.
+        truth_B: int64, column of each row's category; -1 for one that the model does not have.
+        weight_B: float32, how much each row counts.
+    """
+
+    inputs: TensorBatch | Tensor
+    truth_B: Tensor
+    weight_B: Tensor
+
+
+class StageData(LightningDataModule):
+    """The rows of one stage; its batches are row numbers until they are moved to the device."""
+
+    def __init__(
+        self,
+        inputs: StageInputs,
+        truth_N: NDArray[np.int64],
+        weight_N: NDArray[np.float32],
+        *,
+        train_rows: NDArray[np.int64],
+        validation_rows: NDArray[np.int64],
+        batch_size: int = 256,
+        seed: int = 1,
+    ) -> None:
+        """Take the rows; nothing is copied.
+
+        Args:
+            inputs: of all N rows.
+            truth_N: column of each row's category.
+            weight_N: how much each row counts in the loss.
+            train_rows: which rows are learnt from, in a new order each epoch.
+            validation_rows: which rows are scored after each epoch; may be empty.
+            batch_size: rows a step.
+            seed: of the order of the rows.
+        """
+        super().__init__()
+        self._inputs = inputs
+        self._truth_N = torch.from_numpy(truth_N)
+        self._weight_N = torch.from_numpy(weight_N)
+        self._train_rows = train_rows
+        self._validation_rows = validation_rows
+        self._batch_size = batch_size
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Row numbers of training batches."""
+        rows = torch.from_numpy(self._train_rows)
+        # Batch normalisation cannot do with a single row; a last batch of one is left for the next epoch.
+        alone = len(rows) % self._batch_size == 1 and len(rows) > self._batch_size
+        return DataLoader(
+            rows,  # type: ignore[arg-type]  # a tensor has the length and items that a Dataset needs
+            batch_size=self._batch_size,
+            shuffle=True,
+            drop_last=alone,
+            generator=self._generator,
+        )
+
+    def val_dataloader(self) -> DataLoader[Tensor] | list[Any]:
+        """Row numbers of validation batches; no loader when there are none."""
+        if not len(self._validation_rows):
+            return []
+        rows = torch.from_numpy(self._validation_rows)
+        return DataLoader(rows, batch_size=self._batch_size)  # type: ignore[arg-type]
+
+    def transfer_batch_to_device(
+        self, batch: Tensor, device: torch.device, dataloader_idx: int
+    ) -> StageBatch:
+        """Turn row numbers into a batch on the device."""
+        rows_B = batch.numpy()
+        return StageBatch(
+            inputs=self._inputs.take(rows_B, device),
+            truth_B=self._truth_N[batch].to(device),
+            weight_B=self._weight_N[batch].to(device),
+        )
+
+
+def batches(rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """`rows` in order, `batch_size` at a time."""
+    for start in range(0, len(rows), batch_size):
+        yield rows[start : start + batch_size]
