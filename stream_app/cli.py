@@ -24,14 +24,15 @@ EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "demo": "Show everything on this machine: Kafka, a small model, a worker, events in, categories out.",
-    "broker": "Run a real single-node Apache Kafka on loopback.",
-    "worker": "Run the service: product listings in, categories out.",
-    "publish": "Publish a catalogue as product listings.",
-    "watch": "Watch the categories and dead letters that come out.",
+    "broker": "Run a real single-node Apache Kafka on loopback until Ctrl-C.",
+    "worker": "Run the service: product-listed in, category-assigned out.",
+    "publish": "Publish the products of a catalogue as product-listed events, pictures inside.",
+    "watch": "Watch the categories and dead letters that come out, until Ctrl-C.",
     "train": "Train a model; ends with a new version in the repository.",
-    "evaluate": "Score a model version on labelled data.",
+    "evaluate": "Score a model version on labelled products.",
     "models": "List, show, promote and verify model versions.",
 }
+"""Name of each command and the first sentence of its help."""
 
 _DOCSTRING_SECTION = re.compile(r"\n+(?:Args|Returns|Raises|Yields):\n")
 
