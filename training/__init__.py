@@ -1,1 +1,1 @@
-
+"""Offline training: Lightning modules, Hydra configuration, the sample catalogue."""

@@ -62,7 +62,8 @@ class _Weights:
 
     def logits_RC(self, view: _View) -> Tensor:
         text_C, image_C = self.shared_2[:, None] + self.deviation_2C
-        return text_C * view.text_RC + image_C * view.image_RC + self.bias_C
+        logits_RC: Tensor = text_C * view.text_RC + image_C * view.image_RC + self.bias_C
+        return logits_RC
 
     def penalty(self) -> Tensor:
         return self.deviation_2C.square().sum() + self.bias_C.square().sum()
@@ -79,10 +80,10 @@ def fit_fusion(
 ) -> FusionCalibration:
     """Weights, bias, means and temperatures that make out-of-fold evidence most likely.
 
-    Minimises the mean negative log likelihood plus `l2` times the squared distances of each modality's weights
-    from a common one, and of the biases from 0; convex, solved by L-BFGS. A product with text and picture also
-    counts, `alone_share` as much, as one that has only its text and as one that has only its picture, so that
-    those are learnt even where the catalogue has few of them. Cost: O(steps B C).
+    Minimises the mean negative log likelihood plus `l2` times the squared distances of each modality's
+    weights from a common one, and of the biases from 0; convex, solved by L-BFGS. A product with text and
+    picture also counts, `alone_share` as much, as one that has only its text and as one that has only its
+    picture, so that those are learnt even where the catalogue has few of them. Cost: O(steps B C).
 
     Args:
         evidence: out of fold, any dtype.
@@ -107,7 +108,9 @@ def fit_fusion(
     weights = _fit_weights(every, l2, max_steps)
     overall = fit_temperature(weights.logits_RC(every), every.truth_R, every.weight_R)
     temperatures = [
-        fit_temperature(weights.logits_RC(view), view.truth_R, view.weight_R) if len(view.truth_R) else overall
+        fit_temperature(weights.logits_RC(view), view.truth_R, view.weight_R)
+        if len(view.truth_R)
+        else overall
         for view in views
     ]
     text_weight_C, image_weight_C = (weights.shared_2[:, None] + weights.deviation_2C).float()
@@ -153,7 +156,7 @@ def _views_by_presence(
     means: tuple[Tensor, Tensor],
     alone_share: float,
 ) -> list[_View]:
-    """Rows seen with their text alone, with their picture alone, and with both, in the order of `Presence`."""
+    """Rows seen with only their text, only their picture, and both, in the order of `Presence`."""
     has_text_B, has_image_B = evidence.text_present_B, evidence.image_present_B
     both_B = has_text_B & has_image_B
     share_B = torch.where(both_B, alone_share, 1.0) * weight_B.double()
@@ -198,6 +201,6 @@ def _minimise(parameters: list[Tensor], loss: Callable[[], Tensor], max_steps: i
         value.backward()  # type: ignore[no-untyped-call]
         return float(value)
 
-    solver.step(closure)
+    solver.step(closure)  # type: ignore[no-untyped-call]
     for parameter in parameters:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False

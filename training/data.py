@@ -3,9 +3,8 @@
 Shape letters: N rows, B rows of a batch, C categories, D features; H, W pixels, K colour channels.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -16,7 +15,15 @@ from torch.utils.data import DataLoader
 
 from models.inputs import PreparedBatch, TensorBatch, TextFeatures
 
-__all__ = ["FeatureInputs", "PictureInputs", "StageBatch", "StageData", "StageInputs", "TextInputs", "batches"]
+__all__ = [
+    "FeatureInputs",
+    "PictureInputs",
+    "StageBatch",
+    "StageData",
+    "StageInputs",
+    "StageRows",
+    "TextInputs",
+]
 
 
 class StageInputs(Protocol):
@@ -94,43 +101,44 @@ class StageBatch:
     weight_B: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StageRows:
+    """The N rows of one stage.
+
+    Attributes:
+        inputs: of all N rows.
+        truth_N: int64, column of each row's category; -1 for one that the model does not have.
+        weight_N: float32, how much each row counts in the loss.
+        train_rows: which rows are learnt from, in a new order each epoch.
+        validation_rows: which rows are scored after each epoch; may be empty.
+    """
+
+    inputs: StageInputs
+    truth_N: NDArray[np.int64]
+    weight_N: NDArray[np.float32]
+    train_rows: NDArray[np.int64]
+    validation_rows: NDArray[np.int64]
+
+    def without(self, held_out: NDArray[np.int64]) -> Self:
+        """The same rows, of which those held out are not learnt from but scored after each epoch."""
+        return replace(self, train_rows=np.setdiff1d(self.train_rows, held_out), validation_rows=held_out)
+
+
 class StageData(LightningDataModule):
-    """The rows of one stage; its batches are row numbers until they are moved to the device."""
+    """The rows of one stage for a Trainer; its batches are row numbers until they are moved to the device."""
 
-    def __init__(
-        self,
-        inputs: StageInputs,
-        truth_N: NDArray[np.int64],
-        weight_N: NDArray[np.float32],
-        *,
-        train_rows: NDArray[np.int64],
-        validation_rows: NDArray[np.int64],
-        batch_size: int = 256,
-        seed: int = 1,
-    ) -> None:
-        """Take the rows; nothing is copied.
-
-        Args:
-            inputs: of all N rows.
-            truth_N: column of each row's category.
-            weight_N: how much each row counts in the loss.
-            train_rows: which rows are learnt from, in a new order each epoch.
-            validation_rows: which rows are scored after each epoch; may be empty.
-            batch_size: rows a step.
-            seed: of the order of the rows.
-        """
+    def __init__(self, rows: StageRows, *, batch_size: int = 256, seed: int = 1) -> None:
+        """Take the rows; nothing is copied. `seed` decides their order."""
         super().__init__()
-        self._inputs = inputs
-        self._truth_N = torch.from_numpy(truth_N)
-        self._weight_N = torch.from_numpy(weight_N)
-        self._train_rows = train_rows
-        self._validation_rows = validation_rows
+        self._rows = rows
+        self._truth_N = torch.from_numpy(rows.truth_N)
+        self._weight_N = torch.from_numpy(rows.weight_N)
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Row numbers of training batches."""
-        rows = torch.from_numpy(self._train_rows)
+        rows = torch.from_numpy(self._rows.train_rows)
         # Batch normalisation cannot do with a single row; a last batch of one is left for the next epoch.
         alone = len(rows) % self._batch_size == 1 and len(rows) > self._batch_size
         return DataLoader(
@@ -143,24 +151,21 @@ class StageData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Any]:
         """Row numbers of validation batches; no loader when there are none."""
-        if not len(self._validation_rows):
+        if not len(self._rows.validation_rows):
             return []
-        rows = torch.from_numpy(self._validation_rows)
+        rows = torch.from_numpy(self._rows.validation_rows)
         return DataLoader(rows, batch_size=self._batch_size)  # type: ignore[arg-type]
 
     def transfer_batch_to_device(
-        self, batch: Tensor, device: torch.device, dataloader_idx: int
+        self,
+        batch: Tensor,
+        device: torch.device,
+        dataloader_idx: int,  # noqa: ARG002 - Lightning's signature
     ) -> StageBatch:
         """Turn row numbers into a batch on the device."""
         rows_B = batch.numpy()
         return StageBatch(
-            inputs=self._inputs.take(rows_B, device),
+            inputs=self._rows.inputs.take(rows_B, device),
             truth_B=self._truth_N[batch].to(device),
             weight_B=self._weight_N[batch].to(device),
         )
-
-
-def batches(rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    """`rows` in order, `batch_size` at a time."""
-    for start in range(0, len(rows), batch_size):
-        yield rows[start : start + batch_size]

@@ -22,9 +22,9 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 class ClassifierModule(LightningModule):
     """Fits a network whose forward turns a batch's inputs into logits, float32 (B, C).
 
-    Logs `train/loss`, `val/loss` and `val/f1_weighted`. The learning rate falls linearly to `final_rate_share` of
-    its start over the steps of the fit. Only numbers are kept as hyperparameters, so its checkpoints load with
-    `weights_only=True`.
+    Logs `train/loss`, `val/loss` and `val/f1_weighted`. Over the steps of the fit the learning rate falls in a
+    straight line to `final_rate_share` of its start. Only numbers are kept as hyperparameters, so its checkpoints load
+    with `weights_only=True`.
     """
 
     def __init__(
@@ -68,7 +68,9 @@ class ClassifierModule(LightningModule):
         """The optimizer over what is to be learnt, its rate falling in a straight line."""
         optimizer = self._optimizer([p for p in self.network.parameters() if p.requires_grad])
         num_steps = max(1, int(self.trainer.estimated_stepping_batches))
-        falling = LambdaLR(optimizer, lambda step: 1 - (1 - self._final_rate_share) * min(1, step / num_steps))
+        falling = LambdaLR(
+            optimizer, lambda step: 1 - (1 - self._final_rate_share) * min(1, step / num_steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
     def _step(self, batch: StageBatch, stage: str) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,9 +51,9 @@ def demo(
 ) -> None:
     """Show everything on this machine: Kafka, a small model, a worker, events in, categories out.
 
-    Starts a real Kafka, trains a small model on drawn products unless the repository has one (a minute, once),
-    starts a worker, publishes listings with pictures and shows the categories as they come. Nothing keeps
-    running afterwards, however it ends; only the model stays in the repository.
+    Starts a real Kafka, trains a small model on drawn products unless the repository has one (a minute,
+    once), starts a worker, publishes listings with pictures and shows the categories as they come. Nothing
+    keeps running afterwards, however it ends; only the model stays, in the repository.
 
     Exit code 0 means that every listing came out.
 
@@ -84,6 +84,8 @@ def demo(
 def _cleaned_up() -> Iterator[ExitStack]:
     """Give a stack that is unwound whatever happens: SIGTERM acts like Ctrl-C, and neither cuts it short."""
     old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A shell's background job is started with SIGINT ignored, and Python leaves that as it is.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with ExitStack() as stack:
@@ -123,10 +125,11 @@ def _trained_model(repository: Path, folder: Path, console: Console) -> ModelLoc
 
 
 def _train(repository: Path, catalogue: Path) -> None:
-    from training.run import train
+    from training.run import compose_config, train
     from training.samples import write_sample_catalogue
 
     write_sample_catalogue(catalogue, NUM_TRAINING_PRODUCTS, TRAINING_SEED)
+    train(compose_config(["experiment=demo", f"data.root='{catalogue}'", f"repository='{repository}'"]))
 
 
 def _draw_listings(folder: Path, num_events: int, seed: int) -> list[ProductListed]:
@@ -155,7 +158,8 @@ def _run(
     from stream_app.topics import TopicSettings
 
     table = AnswerTable(len(listings))
-    with Live(table if console.is_terminal else "", console=console, refresh_per_second=8):
+    live = Live(table, console=console, refresh_per_second=8) if console.is_terminal else nullcontext()
+    with live:
         tally = asyncio.run(
             run_events(
                 broker.bootstrap,

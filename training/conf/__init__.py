@@ -1,0 +1,1 @@
+"""Hydra's configuration: train.yaml and a folder for each choice."""

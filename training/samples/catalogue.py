@@ -1,4 +1,4 @@
-"""Writes the sample catalogue: French titles, HTML descriptions and drawn pictures, in the challenge's layout.
+"""Writes the sample catalogue: French titles, HTML descriptions, drawn pictures, in the challenge's layout.
 
 Of the products that have a picture, some can only be told apart by it (a generic title), some only by their
 text (a neutral picture), the rest by either; `kind` in rows.csv says which, `side` where the object is drawn.
@@ -17,7 +17,15 @@ from training.samples.drawings import draw_neutral, draw_product, encode_picture
 __all__ = ["write_sample_catalogue"]
 
 _BRANDS = ("Lumea", "Orvane", "Kestrel", "Maison Belval", "Tibo", "Novalis", "Rivoire", "Petit Cèdre")
-_QUALITIES = ("bleu nuit", "rouge", "vert forêt", "décor étoilé", "grand modèle", "édition limitée", "année 2024")
+_QUALITIES = (
+    "bleu nuit",
+    "rouge",
+    "vert forêt",
+    "décor étoilé",
+    "grand modèle",
+    "édition limitée",
+    "année 2024",
+)
 _SHARED_SENTENCES = (
     "Expédié sous 24 h.",
     "Idéal pour offrir à Noël.",
@@ -53,7 +61,7 @@ class _SampleProduct:
 
 
 def write_sample_catalogue(folder: Path, num_products: int = 600, seed: int = 1) -> Path:
-    """Write `num_products` labelled products, and a tenth as many with labels marked as pseudo, under `folder`.
+    """Write `num_products` labelled products, and a tenth as many with pseudo labels, under `folder`.
 
     The layout is the challenge's: X_train_update.csv, Y_train_CVw08PX.csv, rows.csv (split train | val),
     label_names.csv, images/image_train/, and X_test_update.csv, Y_test_pseudo.csv, images/image_test/ for the

@@ -33,7 +33,11 @@ SAMPLE_CATEGORIES: tuple[SampleCategory, ...] = (
         name_fr="Livres",
         name_en="Books",
         nouns=("Roman policier", "Livre de poche", "Roman historique", "Bande dessinée", "Guide de voyage"),
-        features=("Édition reliée de 320 pages.", "L'auteur signe un récit haletant.", "Chapitres illustrés."),
+        features=(
+            "Édition reliée de 320 pages.",
+            "L'auteur signe un récit haletant.",
+            "Chapitres illustrés.",
+        ),
     ),
     SampleCategory(
         code=20,
@@ -96,7 +100,12 @@ SAMPLE_CATEGORIES: tuple[SampleCategory, ...] = (
         drawing="car",
         name_fr="Voitures miniatures",
         name_en="Model cars",
-        nouns=("Voiture miniature", "Coupé de collection 1/43", "Camionnette en métal", "Voiture radiocommandée"),
+        nouns=(
+            "Voiture miniature",
+            "Coupé de collection 1/43",
+            "Camionnette en métal",
+            "Voiture radiocommandée",
+        ),
         features=("Échelle 1/43, portes ouvrantes.", "Carrosserie moulée sous pression.", "Roues libres."),
     ),
 )

@@ -61,7 +61,9 @@ def _cup(pen: _Pen) -> None:
 
 
 def _lamp(pen: _Pen) -> None:
-    pen.canvas.polygon(pen.points((0.34, 0.05), (0.66, 0.05), (0.9, 0.45), (0.1, 0.45)), (252, 222, 120), _LINE)
+    pen.canvas.polygon(
+        pen.points((0.34, 0.05), (0.66, 0.05), (0.9, 0.45), (0.1, 0.45)), (252, 222, 120), _LINE
+    )
     pen.canvas.line(pen.box(0.5, 0.45, 0.5, 0.9), pen.accent, 6)
     pen.canvas.rectangle(pen.box(0.28, 0.88, 0.72, 0.96), pen.color, _LINE, 2)
 
@@ -97,7 +99,9 @@ def _pool(pen: _Pen) -> None:
 
 
 def _car(pen: _Pen) -> None:
-    pen.canvas.polygon(pen.points((0.24, 0.45), (0.36, 0.24), (0.68, 0.24), (0.8, 0.45)), (196, 222, 236), _LINE)
+    pen.canvas.polygon(
+        pen.points((0.24, 0.45), (0.36, 0.24), (0.68, 0.24), (0.8, 0.45)), (196, 222, 236), _LINE
+    )
     pen.canvas.rounded_rectangle(pen.box(0.02, 0.42, 0.98, 0.68), 0.07 * pen.size_px, pen.color, _LINE, 2)
     for x in (0.25, 0.75):
         pen.canvas.ellipse(pen.box(x - 0.13, 0.55, x + 0.13, 0.81), _LINE)
