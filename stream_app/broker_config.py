@@ -53,6 +53,9 @@ def server_properties(
         "transaction.state.log.min.isr": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
+        # After a SIGKILL the node waits for its own former session to end before it serves again.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         **(overrides or {}),
     }
 
