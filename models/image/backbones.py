@@ -131,7 +131,7 @@ class TorchvisionBackbone(ImageEncoder):
         """evidence_NPC; also of features averaged over the cells, shape (N, 1, D), whose evidence is the sum."""
         return functional.linear(features_NPD, self.weight_CD, self.bias_C) / features_NPD.shape[1]
 
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 -- the signature of torch
+    def train(self, mode: bool = True) -> Self:
         """Set training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
@@ -178,11 +178,10 @@ def _build_trunk(architecture: str, weights: str | Path) -> tuple[nn.Module, _No
     normalization = _IMAGENET
     if weights not in (RANDOM, TORCHVISION):
         normalization = _fill(model, Path(weights), ARCHITECTURES[architecture].classifier)
-    for name in ARCHITECTURES[architecture].classifier:
-        delattr(model, name)
     trunk = nn.Sequential()
     for name, child in model.named_children():
-        trunk.add_module(name, child)
+        if name not in ARCHITECTURES[architecture].classifier:
+            trunk.add_module(name, child)
     return trunk.to(memory_format=torch.channels_last), normalization  # type: ignore[call-overload]
 
 
