@@ -1,6 +1,6 @@
-"""From products to what a network takes: the one preparation of training and serving."""
+"""From products to what a network takes: the one preprocessing, for training and for serving."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -14,40 +14,56 @@ from models.text.base import TextEncoder
 
 __all__ = ["Preprocessor"]
 
-Picture = NDArray[np.uint8] | ImageReason | None
+Picture = NDArray[np.uint8] | ImageReason
+"""The pixels of a picture, or why there are none."""
 
 
 class Preprocessor:
-    """Cleans and featurises texts, decodes and resizes pictures; may be used from any number of threads.
+    """Prepares products for a model of a text encoder, an image encoder or both.
 
-    Args:
-        text: the text encoder of the model, or None for one that reads no text.
-        image: its image encoder, or None for one that looks at no picture: pictures are skipped unread.
-        limits: how much work one picture may be.
+    Holds no state of its own: any number of threads may share one. A product comes out the same alone and in
+    any batch.
     """
 
     def __init__(
         self, text: TextEncoder | None, image: ImageEncoder | None, limits: ImageLimits | None = None
     ) -> None:
         self._text = text
-        self._image = image
+        self._image_size = None if image is None else image.image_size
         self._limits = limits or ImageLimits()
 
     def prepare(self, products: Sequence[Product], executor: Executor | None = None) -> PreparedBatch:
-        """Prepare B products, row for row; an unusable picture leaves its reason and its product the text.
+        """B products as arrays, in their order; never fails because of what is in one of them.
+
+        A picture that cannot be used leaves its product without one, and the reason in `image_reasons`. A model
+        without an image encoder looks at no picture and gives no reasons; one without a text encoder reads no
+        text.
 
         Args:
-            products: any number of them.
-            executor: threads to decode pictures in, which Pillow does without Python's lock.
+            products: B of them; may be none.
+            executor: decodes pictures in its threads while this one reads the texts; it must not be the one
+                whose thread this is. Without it pictures are decoded here, one after the other.
         """
-        in_turn = map if executor is None else executor.map
-        pictures = list(in_turn(self._picture, products))
-        present = [row for row, picture in enumerate(pictures) if isinstance(picture, np.ndarray)]
+        if self._image_size is None:
+            return PreparedBatch(
+                text=self._featurize(products),
+                pixels_NHWK=_stack([], size_px=0),
+                image_rows_N=np.zeros(0, np.int64),
+                image_reasons=(None,) * len(products),
+            )
+        run: Callable[..., Iterable[Picture]] = map if executor is None else executor.map
+        rows = [row for row, product in enumerate(products) if product.image is not None]
+        decoding = run(self._decode, [products[row].image for row in rows])
+        text = self._featurize(products)
+        pictures = dict(zip(rows, decoding, strict=True))
+        usable = {row: pixels for row, pixels in pictures.items() if isinstance(pixels, np.ndarray)}
         return PreparedBatch(
-            text=self._featurize(products),
-            pixels_NHWK=self._stack([pictures[row] for row in present]),
-            image_rows_N=np.array(present, np.int64),
-            image_reasons=tuple(each if isinstance(each, ImageReason) else None for each in pictures),
+            text=text,
+            pixels_NHWK=_stack([*usable.values()], self._image_size),
+            image_rows_N=np.array([*usable], np.int64),
+            image_reasons=tuple(
+                _reason(pictures.get(row, product.image_reason)) for row, product in enumerate(products)
+            ),
         )
 
     def _featurize(self, products: Sequence[Product]) -> TextFeatures:
@@ -55,18 +71,16 @@ class Preprocessor:
             return TextFeatures.absent(len(products))
         return self._text.featurize([(product.title, product.description) for product in products])
 
-    def _picture(self, product: Product) -> Picture:
-        if self._image is None:
-            return None
-        if product.image is None:
-            return product.image_reason
+    def _decode(self, data: bytes) -> Picture:
         try:
-            return decode_image(product.image, self._image.image_size, self._limits)
+            return decode_image(data, self._image_size or 0, self._limits)
         except ImageError as error:
             return error.reason
 
-    def _stack(self, pictures: Sequence[Picture]) -> NDArray[np.uint8]:
-        if pictures:
-            return np.stack([picture for picture in pictures if isinstance(picture, np.ndarray)])
-        size = 0 if self._image is None else self._image.image_size
-        return np.zeros((0, size, size, 3), np.uint8)
+
+def _stack(pictures: Sequence[NDArray[np.uint8]], size_px: int) -> NDArray[np.uint8]:
+    return np.stack(pictures) if pictures else np.zeros((0, size_px, size_px, 3), np.uint8)
+
+
+def _reason(picture: Picture | None) -> ImageReason | None:
+    return picture if isinstance(picture, ImageReason) else None

@@ -68,8 +68,8 @@ _NUM_CLASSES_WITH_BACKGROUND: Final = 1001
 class TorchvisionBackbone(ImageEncoder):
     """A backbone whose map is read by one linear layer: evidence of a cell = (W f + b) / P.
 
-    The scale of the pixels belongs to the weights and is stored with the version: that of ImageNet, or x / 127.5
-    - 1 for weights of 1001 classes, background first, which come from TensorFlow.
+    The scale of the pixels belongs to the weights and is stored with the version: that of ImageNet, or
+    x / 127.5 - 1 for weights of 1001 classes, background first, which come from TensorFlow.
     """
 
     kind: ClassVar[str] = "torchvision"
@@ -99,7 +99,7 @@ class TorchvisionBackbone(ImageEncoder):
 
         Raises:
             UnsupportedKindError: there is no such architecture.
-            BundleError: the weights or the size do not fit.
+            BundleError: the weights cannot be read, or they or the size do not fit.
         """
         super().__init__()
         if image_size <= 0 or image_size % _STRIDE_PX:
@@ -110,7 +110,7 @@ class TorchvisionBackbone(ImageEncoder):
         self.grid = (image_size // _STRIDE_PX, image_size // _STRIDE_PX)
         self.frozen = frozen
         self.trunk, normalization = _build_trunk(architecture, weights or RANDOM)
-        self.trunk.requires_grad_(not frozen)
+        self.trunk.requires_grad_(not frozen).train(not frozen)
         width = ARCHITECTURES[architecture].num_channels
         self.weight_CD = nn.Parameter(torch.empty(num_categories, width))
         self.bias_C = nn.Parameter(torch.zeros(num_categories))
@@ -128,7 +128,7 @@ class TorchvisionBackbone(ImageEncoder):
         return map_NDHW.permute(0, 2, 3, 1).reshape(len(pixels_NHWK), num_cells, -1).float()
 
     def head(self, features_NPD: Tensor) -> Tensor:
-        """evidence_NPC; also of features averaged over the cells, shape (N, 1, D), whose evidence is the sum."""
+        """evidence_NPC; of features averaged over the cells, shape (N, 1, D), it is that of the picture."""
         return functional.linear(features_NPD, self.weight_CD, self.bias_C) / features_NPD.shape[1]
 
     def train(self, mode: bool = True) -> Self:
@@ -159,7 +159,7 @@ class TorchvisionBackbone(ImageEncoder):
                 image_size=config["image_size"],
             )
             encoder._set_normalization(_Normalization(tuple(config["mean"]), tuple(config["std"])))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError) as error:
             raise BundleError(f"not a configuration of {cls.kind}: {error!r}") from error
         return encoder
 
@@ -182,7 +182,7 @@ def _build_trunk(architecture: str, weights: str | Path) -> tuple[nn.Module, _No
     for name, child in model.named_children():
         if name not in ARCHITECTURES[architecture].classifier:
             trunk.add_module(name, child)
-    return trunk.to(memory_format=torch.channels_last), normalization  # type: ignore[call-overload]
+    return trunk.to(memory_format=torch.channels_last), normalization
 
 
 def _fill(model: nn.Module, path: Path, classifier: tuple[str, ...]) -> _Normalization:

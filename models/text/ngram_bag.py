@@ -179,7 +179,7 @@ class NgramBag(TextEncoder):
                 dropout=config["dropout"],
                 max_characters=config["max_characters"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError) as error:
             raise BundleError(f"not a configuration of {cls.kind}: {error!r}") from error
 
     def _initialise(self, generator: torch.Generator | None) -> None:
