@@ -77,8 +77,8 @@ class GoldenSet:
             raise BundleError("golden check failed: its categories are not those of the network")
         difference_BC = np.abs(logits_BC.astype(np.float64) - self.logits_BC)
         if not np.isfinite(difference_BC).all():
-            row = int(np.flatnonzero(~np.isfinite(difference_BC).all(axis=1))[0])
-            raise BundleError(f"golden check failed: product {row} scores NaN or infinity")
+            first = int(np.flatnonzero(~np.isfinite(difference_BC).all(axis=1))[0])
+            raise BundleError(f"golden check failed: product {first} scores NaN or infinity")
         largest = float(difference_BC.max())
         if largest > tolerance:
             row, column = np.unravel_index(difference_BC.argmax(), difference_BC.shape)

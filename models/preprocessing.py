@@ -35,9 +35,9 @@ class Preprocessor:
     def prepare(self, products: Sequence[Product], executor: Executor | None = None) -> PreparedBatch:
         """B products as arrays, in their order; never fails because of what is in one of them.
 
-        A picture that cannot be used leaves its product without one, and the reason in `image_reasons`. A model
-        without an image encoder looks at no picture and gives no reasons; one without a text encoder reads no
-        text.
+        A picture that cannot be used leaves its product without one, and its reason in `image_reasons`. A
+        model without an image encoder looks at no picture and gives no reasons; one without a text
+        encoder reads no text.
 
         Args:
             products: B of them; may be none.

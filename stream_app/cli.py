@@ -118,13 +118,18 @@ def shelver(
 
 
 def _report(error: Exception) -> int:
-    """Print one of our own errors as one line and return the exit code; anything else goes on as a bug."""
+    """Print one of our own errors and return the exit code; anything else goes on as a bug.
+
+    What an operator can mend is one line; what broke while running may bring the end of a log with it.
+    """
     from schemas.errors import ShelverError  # pydantic stays out of `shelver --help`
 
     if not isinstance(error, ShelverError):
         raise error
-    typer.echo(f"shelver: {' '.join(str(error).split())}", err=True)
-    return EXIT_USAGE if isinstance(error, ValueError) else EXIT_FAILED
+    is_operators = isinstance(error, ValueError)
+    message = " ".join(str(error).split()) if is_operators else str(error)
+    typer.echo(f"shelver: {message}", err=True)
+    return EXIT_USAGE if is_operators else EXIT_FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

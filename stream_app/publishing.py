@@ -110,8 +110,10 @@ class Publisher:
                 long.
         """
         try:
-            await asyncio.gather(*confirmations)
-        except KafkaError as error:
+            # Batches of an idempotent producer never expire by themselves, whatever request_timeout_ms says.
+            async with asyncio.timeout(self._settings.publish_timeout_seconds):
+                await asyncio.gather(*confirmations)
+        except (KafkaError, TimeoutError) as error:
             raise FatalError(
                 f"a batch could not be delivered: {error!r}; it is not acknowledged, so it is read again"
             ) from error

@@ -93,6 +93,26 @@ def create_topics(kafka: EmbeddedBroker) -> CreateTopics:
 
 
 @pytest.fixture(scope="session")
+def sample_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generated catalogue that the demo's model learns from."""
+    from training.samples import write_sample_catalogue
+
+    return write_sample_catalogue(tmp_path_factory.mktemp("catalogue"), 600, 1)
+
+
+@pytest.fixture(scope="session")
+def demo_repository(sample_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with the demo's model, ``demo@champion``, trained once for the run."""
+    from training.run import compose_config, train
+
+    repository = tmp_path_factory.mktemp("repository")
+    train(
+        compose_config(["experiment=demo", f"data.root='{sample_catalogue}'", f"repository='{repository}'"])
+    )
+    return repository
+
+
+@pytest.fixture(scope="session")
 def rakuten_root() -> Path:
     """The folder of real rows in the challenge's layout; a test that uses it is marked ``realdata``."""
     beside_the_project = TESTS.parent.parent / "shared" / "data" / "rakuten"

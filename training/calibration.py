@@ -156,7 +156,7 @@ def _views_by_presence(
     means: tuple[Tensor, Tensor],
     alone_share: float,
 ) -> list[_View]:
-    """Rows seen with only their text, only their picture, and both, in the order of `Presence`."""
+    """Rows seen with their text alone, their picture alone, and both, in the order of `Presence`."""
     has_text_B, has_image_B = evidence.text_present_B, evidence.image_present_B
     both_B = has_text_B & has_image_B
     share_B = torch.where(both_B, alone_share, 1.0) * weight_B.double()
@@ -199,8 +199,8 @@ def _minimise(parameters: list[Tensor], loss: Callable[[], Tensor], max_steps: i
         solver.zero_grad()
         value = loss()
         value.backward()  # type: ignore[no-untyped-call]
-        return float(value)
+        return float(value.detach())
 
     solver.step(closure)  # type: ignore[no-untyped-call]
     for parameter in parameters:
-        parameter.requires_grad = False
+        parameter.requires_grad_(False)  # noqa: FBT003 - torch's stub knows no keyword

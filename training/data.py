@@ -3,8 +3,9 @@
 Shape letters: N rows, B rows of a batch, C categories, D features; H, W pixels, K colour channels.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ __all__ = [
     "StageBatch",
     "StageData",
     "StageInputs",
-    "StageRows",
     "TextInputs",
+    "batches",
 ]
 
 
@@ -101,44 +102,43 @@ class StageBatch:
     weight_B: Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StageRows:
-    """The N rows of one stage.
-
-    Attributes:
-        inputs: of all N rows.
-        truth_N: int64, column of each row's category; -1 for one that the model does not have.
-        weight_N: float32, how much each row counts in the loss.
-        train_rows: which rows are learnt from, in a new order each epoch.
-        validation_rows: which rows are scored after each epoch; may be empty.
-    """
-
-    inputs: StageInputs
-    truth_N: NDArray[np.int64]
-    weight_N: NDArray[np.float32]
-    train_rows: NDArray[np.int64]
-    validation_rows: NDArray[np.int64]
-
-    def without(self, held_out: NDArray[np.int64]) -> Self:
-        """The same rows, of which those held out are not learnt from but scored after each epoch."""
-        return replace(self, train_rows=np.setdiff1d(self.train_rows, held_out), validation_rows=held_out)
-
-
 class StageData(LightningDataModule):
-    """The rows of one stage for a Trainer; its batches are row numbers until they are moved to the device."""
+    """The rows of one stage; its batches are row numbers until they are moved to the device."""
 
-    def __init__(self, rows: StageRows, *, batch_size: int = 256, seed: int = 1) -> None:
-        """Take the rows; nothing is copied. `seed` decides their order."""
+    def __init__(
+        self,
+        inputs: StageInputs,
+        truth_N: NDArray[np.int64],
+        weight_N: NDArray[np.float32],
+        *,
+        train_rows: NDArray[np.int64],
+        validation_rows: NDArray[np.int64],
+        batch_size: int = 256,
+        seed: int = 1,
+    ) -> None:
+        """Take the rows; nothing is copied.
+
+        Args:
+            inputs: of all N rows.
+            truth_N: column of each row's category.
+            weight_N: how much each row counts in the loss.
+            train_rows: which rows are learnt from, in a new order each epoch.
+            validation_rows: which rows are scored after each epoch; may be empty.
+            batch_size: rows a step.
+            seed: of the order of the rows.
+        """
         super().__init__()
-        self._rows = rows
-        self._truth_N = torch.from_numpy(rows.truth_N)
-        self._weight_N = torch.from_numpy(rows.weight_N)
+        self._inputs = inputs
+        self._truth_N = torch.from_numpy(truth_N)
+        self._weight_N = torch.from_numpy(weight_N)
+        self._train_rows = train_rows
+        self._validation_rows = validation_rows
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Row numbers of training batches."""
-        rows = torch.from_numpy(self._rows.train_rows)
+        rows = torch.from_numpy(self._train_rows)
         # Batch normalisation cannot do with a single row; a last batch of one is left for the next epoch.
         alone = len(rows) % self._batch_size == 1 and len(rows) > self._batch_size
         return DataLoader(
@@ -151,9 +151,9 @@ class StageData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Any]:
         """Row numbers of validation batches; no loader when there are none."""
-        if not len(self._rows.validation_rows):
+        if not len(self._validation_rows):
             return []
-        rows = torch.from_numpy(self._rows.validation_rows)
+        rows = torch.from_numpy(self._validation_rows)
         return DataLoader(rows, batch_size=self._batch_size)  # type: ignore[arg-type]
 
     def transfer_batch_to_device(
@@ -165,7 +165,13 @@ class StageData(LightningDataModule):
         """Turn row numbers into a batch on the device."""
         rows_B = batch.numpy()
         return StageBatch(
-            inputs=self._rows.inputs.take(rows_B, device),
+            inputs=self._inputs.take(rows_B, device),
             truth_B=self._truth_N[batch].to(device),
             weight_B=self._weight_N[batch].to(device),
         )
+
+
+def batches(rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """`rows` in order, `batch_size` at a time."""
+    for start in range(0, len(rows), batch_size):
+        yield rows[start : start + batch_size]

@@ -22,9 +22,9 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 class ClassifierModule(LightningModule):
     """Fits a network whose forward turns a batch's inputs into logits, float32 (B, C).
 
-    Logs `train/loss`, `val/loss` and `val/f1_weighted`. Over the steps of the fit the learning rate falls in a
-    straight line to `final_rate_share` of its start. Only numbers are kept as hyperparameters, so its checkpoints load
-    with `weights_only=True`.
+    Logs `train/loss`, `val/loss` and `val/f1_weighted`. The learning rate falls linearly to
+    `final_rate_share` of its start over the steps of the fit. Only numbers are kept as hyperparameters, so
+    its checkpoints load with `weights_only=True`.
     """
 
     def __init__(

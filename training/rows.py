@@ -3,6 +3,8 @@
 Shape letters: N rows, in the order of the catalogue.
 """
 
+import base64
+import binascii
 import hashlib
 import re
 from collections import Counter
@@ -14,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.inputs import Product
 from models.labels import LabelSet
 from models.text.cleaning import clean
 from schemas.catalogue import CatalogueRow, read_catalogue, read_label_names
@@ -36,7 +39,6 @@ class TrainingRows:
         truth_N: int64, column of each row's category; -1 for one that no training row has.
         validation_N: bool, whether a row is held out to measure on.
         pseudo_N: bool, whether models gave the category; such rows are never held out.
-        weight_N: float32, how much each row counts in training.
         groups_N: int64, rows of the same group are near duplicates and belong on the same side of any split.
         left_out: why and how many rows of the catalogue are not here.
         root: the catalogue.
@@ -47,7 +49,6 @@ class TrainingRows:
     truth_N: NDArray[np.int64]
     validation_N: NDArray[np.bool_]
     pseudo_N: NDArray[np.bool_]
-    weight_N: NDArray[np.float32]
     groups_N: NDArray[np.int64]
     left_out: Mapping[str, int]
     root: Path
@@ -70,10 +71,10 @@ class TrainingRows:
         """(title, description) of each row, as received."""
         return [(row.title, row.description) for row in self.rows]
 
-    @property
-    def picture_rows(self) -> NDArray[np.int64]:
-        """The rows that have a picture here; one behind an address is not fetched."""
-        return np.flatnonzero([_has_picture(row) for row in self.rows])
+    def product(self, index: int) -> Product:
+        """One row with its picture read from disk; pictures behind an address are not fetched."""
+        row = self.rows[index]
+        return Product(row.title, row.description, _picture(row))
 
     def fingerprint(self) -> dict[str, str | int]:
         """What these rows are: counts, and a digest of ids, texts, categories, splits and picture names."""
@@ -88,21 +89,15 @@ class TrainingRows:
             "train_rows": int((~self.validation_N & ~self.pseudo_N).sum()),
             "pseudo_rows": int(self.pseudo_N.sum()),
             "validation_rows": int(self.validation_N.sum()),
-            "rows_with_picture": len(self.picture_rows),
-            "rows_with_picture_address_only": sum(row.image is not None for row in self.rows)
-            - sum(row.image is not None and row.image.data is not None for row in self.rows),
+            "rows_with_picture": sum(_has_picture(row) for row in self.rows),
+            "rows_with_picture_address_only": sum(_is_remote(row) for row in self.rows),
             "categories": len(self.labels),
             **{f"left_out_{reason}": count for reason, count in self.left_out.items()},
         }
 
 
 def load_rows(
-    root: str | Path,
-    *,
-    include_pseudo: bool = True,
-    pseudo_weight: float = 0.5,
-    validation_fraction: float = 0.1,
-    seed: int = 1,
+    root: Path, *, include_pseudo: bool = True, validation_fraction: float = 0.1, seed: int = 1
 ) -> TrainingRows:
     """Read a catalogue and decide which rows are held out.
 
@@ -112,7 +107,6 @@ def load_rows(
     Args:
         root: whatever `schemas.catalogue.read_catalogue` reads.
         include_pseudo: also take rows whose category models gave, for training only.
-        pseudo_weight: how much such a row counts, a labelled one counts 1.
         validation_fraction: above 0, below 1.
         seed: of the drawn split.
 
@@ -123,28 +117,17 @@ def load_rows(
         raise CatalogueError(
             f"validation_fraction is {validation_fraction}, it must be above 0 and below 1, such as 0.1"
         )
-    path = Path(root)
-    kept, left_out = _usable(read_catalogue(path, include_pseudo=include_pseudo), path)
+    kept, left_out = _usable(read_catalogue(root, include_pseudo=include_pseudo), root)
+    validation_N = np.array([_split_of(row, root) == "val" for row in kept], np.bool_)
     pseudo_N = np.array([row.pseudo for row in kept], np.bool_)
     groups_N = duplicate_groups([row.title for row in kept])
-    validation_N = ~pseudo_N & np.array([_split_of(row, path) == "val" for row in kept], np.bool_)
     if not validation_N.any():
-        categories_N = np.unique([str(row.category) for row in kept], return_inverse=True)[1]
-        validation_N = split_by_group(
-            groups_N, categories_N, ~pseudo_N, fraction=validation_fraction, seed=seed
+        categories = np.unique([str(row.category) for row in kept], return_inverse=True)[1]
+        validation_N = ~pseudo_N & split_by_group(
+            groups_N, categories, fraction=validation_fraction, seed=seed, eligible_N=~pseudo_N
         )
-    labels = _labels(path, kept, validation_N)
-    return TrainingRows(
-        rows=tuple(kept),
-        labels=labels,
-        truth_N=labels.indices([str(row.category) for row in kept]),
-        validation_N=validation_N,
-        pseudo_N=pseudo_N,
-        weight_N=np.where(pseudo_N, pseudo_weight, 1.0).astype(np.float32),
-        groups_N=groups_N,
-        left_out=left_out,
-        root=path,
-    )
+    validation_N &= ~pseudo_N
+    return _assemble(kept, validation_N, pseudo_N, groups_N, left_out, root)
 
 
 def duplicate_groups(titles: Sequence[str]) -> NDArray[np.int64]:
@@ -160,23 +143,24 @@ def duplicate_groups(titles: Sequence[str]) -> NDArray[np.int64]:
 def split_by_group(
     groups_N: NDArray[np.int64],
     categories_N: NDArray[np.int64],
-    eligible_N: NDArray[np.bool_],
     *,
     fraction: float,
     seed: int,
+    eligible_N: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Draw whole groups until `fraction` of the eligible rows is held out; every category keeps a row.
 
     Args:
-        groups_N: group of each row, from 0.
+        groups_N: group of each row.
         categories_N: category of each row, from 0.
-        eligible_N: rows that may be held out; a group with another row stays in training as a whole.
-        fraction: of the eligible rows.
+        fraction: of the rows.
         seed: the same seed and rows give the same split.
+        eligible_N: rows that may be held out, all by default; the others of a drawn group are marked as well.
 
     Returns:
-        bool, whether a row is held out; none where every group would take the last row of a category.
+        bool, whether a row is held out; at least one is as long as any category has two groups.
     """
+    eligible_N = np.ones(len(groups_N), np.bool_) if eligible_N is None else eligible_N
     wanted = max(1, round(fraction * eligible_N.sum()))
     left_C = np.bincount(categories_N)
     rows_of_group = np.split(np.argsort(groups_N, kind="stable"), np.cumsum(np.bincount(groups_N))[:-1])
@@ -184,11 +168,11 @@ def split_by_group(
     for group in np.random.default_rng(seed).permutation(len(rows_of_group)):
         rows = rows_of_group[group]
         cost_C = np.bincount(categories_N[rows], minlength=len(left_C))
-        if not eligible_N[rows].all() or ((cost_C > 0) & (left_C <= cost_C)).any():
+        if not eligible_N[rows].any() or (left_C[cost_C > 0] <= cost_C[cost_C > 0]).any():
             continue
         held_out_N[rows] = True
         left_C -= cost_C
-        if held_out_N.sum() >= wanted:
+        if (held_out_N & eligible_N).sum() >= wanted:
             break
     return held_out_N
 
@@ -203,7 +187,9 @@ def _usable(rows: Iterable[CatalogueRow], root: Path) -> tuple[list[CatalogueRow
         else:
             left_out[reason] += 1
     if not kept:
-        raise CatalogueError(f"{root}: no row has a category, so there is nothing to learn: {dict(left_out)}")
+        raise CatalogueError(
+            f"{root}: no row has a category, so there is nothing to learn ({dict(left_out)})"
+        )
     return kept, dict(left_out)
 
 
@@ -230,12 +216,45 @@ def _split_of(row: CatalogueRow, root: Path) -> str:
     )
 
 
-def _labels(root: Path, kept: Sequence[CatalogueRow], validation_N: NDArray[np.bool_]) -> LabelSet:
-    codes = {str(row.category) for row, held_out in zip(kept, validation_N, strict=True) if not held_out}
-    if len(codes) < 2:
-        raise CatalogueError(f"{root}: training rows of {len(codes)} category, at least 2 are needed")
-    return LabelSet.from_codes(codes, read_label_names(root) if root.is_dir() else {})
+def _assemble(
+    kept: Sequence[CatalogueRow],
+    validation_N: NDArray[np.bool_],
+    pseudo_N: NDArray[np.bool_],
+    groups_N: NDArray[np.int64],
+    left_out: Mapping[str, int],
+    root: Path,
+) -> TrainingRows:
+    codes = [str(row.category) for row in kept]
+    train_codes = [code for code, held_out in zip(codes, validation_N, strict=True) if not held_out]
+    labels = LabelSet.from_codes(train_codes, read_label_names(root) if root.is_dir() else {})
+    if len(labels) < 2:
+        raise CatalogueError(f"{root}: its training rows have {len(labels)} category, at least 2 are needed")
+    return TrainingRows(
+        rows=tuple(kept),
+        labels=labels,
+        truth_N=labels.indices(codes),
+        validation_N=validation_N,
+        pseudo_N=pseudo_N,
+        groups_N=groups_N,
+        left_out=left_out,
+        root=root,
+    )
 
 
 def _has_picture(row: CatalogueRow) -> bool:
     return row.image_path is not None or (row.image is not None and row.image.data is not None)
+
+
+def _is_remote(row: CatalogueRow) -> bool:
+    return row.image_path is None and row.image is not None and row.image.data is None
+
+
+def _picture(row: CatalogueRow) -> bytes | None:
+    if row.image_path is not None:
+        return row.image_path.read_bytes() if row.image_path.is_file() else b""
+    if row.image is not None and row.image.data is not None:
+        try:
+            return base64.b64decode(row.image.data, validate=False)
+        except binascii.Error:
+            return b""
+    return None

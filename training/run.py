@@ -1,8 +1,8 @@
 """`train(cfg)`: the only wiring of a training run, from a catalogue to a version in the repository.
 
-Text and picture encoders are fitted apart. The fusion is fitted on evidence of encoders that never saw the row
-(out of fold, near duplicates in one fold); the stored encoders are fitted on all training rows. Rows held out
-for validation are seen by no fit.
+Text and picture encoders are fitted apart. The fusion is fitted on evidence of encoders that never saw the
+row (out of fold, near duplicates in one fold); the stored encoders are fitted on all training rows. Rows held
+out for validation are seen by no fit.
 """
 
 import logging
@@ -103,7 +103,8 @@ def train(cfg: DictConfig) -> TrainedVersion:
     )
     with progress_bars() as progress:
         inputs = _prepare(cfg, rows, progress)
-        network = FusionNetwork(*_encoders(cfg, inputs, rows.train_rows, progress), len(rows.labels))
+        bag, backbone = _encoders(cfg, inputs, rows.train_rows, progress)
+        network = FusionNetwork(bag, backbone, len(rows.labels))
         evidence, fitted = _out_of_fold(cfg, inputs, progress)
     network.calibrate(
         fit_fusion(
@@ -114,7 +115,7 @@ def train(cfg: DictConfig) -> TrainedVersion:
             alone_share=cfg.fusion.alone_share,
         )
     )
-    evaluation = _evaluate(network.eval(), inputs)
+    evaluation = _evaluate(network.eval(), bag, inputs)
     return _publish(cfg, network, inputs, evaluation)
 
 
@@ -217,7 +218,7 @@ def _out_of_fold(cfg: DictConfig, inputs: _Inputs, progress: Progress) -> tuple[
 
 
 @torch.inference_mode()
-def _evaluate(network: FusionNetwork, inputs: _Inputs) -> Evaluation:
+def _evaluate(network: FusionNetwork, bag: NgramBag, inputs: _Inputs) -> Evaluation:
     rows = inputs.rows
     held_out = rows.validation_rows
     image_RC = torch.zeros(len(held_out), len(rows.labels))
@@ -225,10 +226,9 @@ def _evaluate(network: FusionNetwork, inputs: _Inputs) -> Evaluation:
     if network.image is not None and (pictures >= 0).any():
         features = inputs.features_ND[pictures[pictures >= 0]]
         image_RC[pictures >= 0] = network.image.head(features[:, None]).sum(dim=1)
-    assert isinstance(network.text, NgramBag)
     present = inputs.text.present_B[held_out]
     evidence = Evidence(
-        text_evidence(network.text, inputs.text, held_out),
+        text_evidence(bag, inputs.text, held_out),
         image_RC,
         torch.from_numpy(present),
         torch.from_numpy(pictures >= 0),
@@ -273,8 +273,10 @@ def _golden_candidates(inputs: _Inputs) -> Iterator[Product]:
     rows = inputs.rows
     pictured = inputs.picture_of_row >= 0
     order = sorted(rows.train_rows.tolist(), key=lambda row: (not pictured[row], row))
-    seen: set[int] = set()
-    first = [row for row in order if not (rows.truth_N[row] in seen or seen.add(int(rows.truth_N[row])))]
+    first_of: dict[int, int] = {}
+    for row in order:
+        first_of.setdefault(int(rows.truth_N[row]), row)
+    first = list(first_of.values())
     chosen = set(first)
     for row in [*first, *(row for row in order if row not in chosen)]:
         yield rows.product(row)
@@ -282,8 +284,7 @@ def _golden_candidates(inputs: _Inputs) -> Iterator[Product]:
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
     """The configuration without the paths of this machine."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
     plain["data"]["root"] = Path(plain["data"]["root"]).name
     plain["repository"] = Path(plain["repository"]).name
     if plain["image"]["weights"]:
@@ -301,6 +302,6 @@ def _card(cfg: DictConfig, evaluation: Evaluation, fingerprint: dict[str, Any]) 
         f"| accuracy | {evaluation.accuracy:.4f} |\n| expected calibration error | {evaluation.ece:.4f} |\n\n"
         "## Data\n\n" + "".join(f"- {name}: {value}\n" for name, value in fingerprint.items()) + "\n"
         "## Reproduce\n\n"
-        f"`shelver train name={cfg.name} seed={cfg.seed} data.root=...` with the configuration in bundle.json.\n\n"
+        f"`shelver train name={cfg.name} seed={cfg.seed} data.root=...`, the rest as in bundle.json.\n\n"
         "## Limits\n\nScores hold for products like those it was trained on, in the same language.\n"
     )

@@ -21,8 +21,8 @@ from models.image.backbones import TorchvisionBackbone
 from models.inputs import TextFeatures
 from models.text.ngram_bag import NgramBag, NgramVocabulary
 from training.data import FeatureInputs, StageData, StageInputs, TextInputs
-from training.module import ClassifierModule
 from training.fit_progress import FitProgress
+from training.module import ClassifierModule
 
 EVIDENCE_BATCH = 512
 
@@ -38,6 +38,9 @@ class StageRows:
 
 class FeatureHead(nn.Module):
     """A linear layer on features that are brought to mean 0 and variance 1; folds into a backbone's head."""
+
+    mean_D: Tensor
+    std_D: Tensor
 
     def __init__(self, features_ND: Tensor, num_categories: int) -> None:
         super().__init__()

@@ -129,7 +129,9 @@ def _train(repository: Path, catalogue: Path) -> None:
     from training.samples import write_sample_catalogue
 
     write_sample_catalogue(catalogue, NUM_TRAINING_PRODUCTS, TRAINING_SEED)
-    train(compose_config(["experiment=demo", f"data.root='{catalogue}'", f"repository='{repository}'"]))
+    config = compose_config(["experiment=demo", f"name={MODEL}"])
+    config.data.root, config.repository = str(catalogue), str(repository)
+    train(config)
 
 
 def _draw_listings(folder: Path, num_events: int, seed: int) -> list[ProductListed]:

@@ -17,8 +17,8 @@ def train(
 ) -> None:
     """Train a model; ends with a new version in the repository.
 
-    `data.root` is a folder in the challenge's layout, a CSV or a JSON Lines file. The groups are data, text, image,
-    fusion, optimizer, trainer and experiment; `name`, `repository`, `seed` and `promote` stand at the top.
+    `data.root` is a folder in the challenge's layout, a CSV or a JSON Lines file. The groups are data, text,
+    image, fusion, optimizer, trainer and experiment; name, repository, seed and promote stand at the top.
 
         shelver train data.root=FOLDER image.weights=mobilenet_v2.pth
     """

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 from stream_app.broker import EmbeddedBroker
+from stream_app.broker_config import free_port
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import OutputReader, Sent, Topics, Worker, committed, listing, publish
 
@@ -130,7 +131,7 @@ async def test_a_worker_that_starts_before_its_broker_and_topics_takes_up_the_wo
     topic_names: TopicNames, demo_repository: Path, tmp_path: Path
 ) -> None:
     topics = Topics.named(topic_names)
-    broker = EmbeddedBroker()
+    broker = EmbeddedBroker(port=free_port())
     with Worker(broker.bootstrap, topics, demo_repository, log=tmp_path / "worker.log") as worker:
         await asyncio.sleep(2)
         with broker:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def scored(network: FusionNetwork, tensors: TensorBatch) -> Tensor:
 
 
 def test_logits_are_the_weighted_evidence_over_the_temperature_of_what_a_product_has() -> None:
-    network = tiny_network()
+    network: Any = tiny_network()
     with torch.inference_mode():
         text_BC = network.text(batch())
         image_NC = network.image(batch()).sum(dim=1)
@@ -69,7 +70,7 @@ def test_a_product_scores_the_same_alone_and_in_any_batch(text: bool, image: boo
 
 
 def test_a_missing_modality_counts_as_its_mean_whatever_the_encoder_would_say() -> None:
-    network = tiny_network()
+    network: Any = tiny_network()
     before = scored(network, batch([3]))
     with torch.no_grad():
         network.text.table_VC.fill_(7)
@@ -95,7 +96,7 @@ def test_an_empty_batch_gives_no_rows() -> None:
 
 
 def test_a_batch_without_any_picture_or_any_text_is_scored() -> None:
-    network = tiny_network()
+    network: Any = tiny_network()
     assert scored(network, batch([1])).isfinite().all()
     no_text = replace(batch([2]), text_present_B=torch.zeros(1, dtype=torch.bool))
     assert scored(network, no_text).isfinite().all()
@@ -116,11 +117,13 @@ def test_gradients_reach_the_encoders_and_leave_the_calibration() -> None:
         "image.linear.weight",
         "image.linear.bias",
     }
-    assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in network.parameters()
+    )
 
 
 def test_scores_stay_in_float32_when_encoders_compute_in_less() -> None:
-    network = tiny_network()
+    network: Any = tiny_network()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert network(batch()).dtype == torch.float32
 
@@ -143,7 +146,7 @@ def calibration(**changes: Tensor) -> FusionCalibration:
     ],
 )
 def test_a_calibration_that_cannot_be_is_refused_and_changes_nothing(name: str, value: Tensor) -> None:
-    network = tiny_network()
+    network: Any = tiny_network()
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     with pytest.raises(ModelError, match=r"must (hold|be above)"):
         network.calibrate(calibration(**{name: value}))

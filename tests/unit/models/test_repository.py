@@ -169,10 +169,13 @@ def test_all_of_a_version_is_on_disk_before_it_is_seen(
 ) -> None:
     calls: list[str] = []
     flush, rename = os.fsync, Path.rename
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("flush"), flush(descriptor))[1])
-    monkeypatch.setattr(
-        Path, "rename", lambda path, target: (calls.append("rename"), rename(path, target))[1]
-    )
+
+    def noted(call: str) -> bool:
+        calls.append(call)
+        return True
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: noted("flush") and flush(descriptor))
+    monkeypatch.setattr(Path, "rename", lambda path, target: noted("rename") and rename(path, target))
     publish_stub(repository)
     assert calls == [*["flush"] * len(["bundle.json", "payload", "the folder"]), "rename", "flush"]
 

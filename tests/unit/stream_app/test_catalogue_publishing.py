@@ -3,6 +3,7 @@
 import base64
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def test_an_asked_for_explanation_does_not_make_it_another_event() -> None:
         {"image": ImageReference(data="aaaa")},
     ],
 )
-def test_a_changed_product_gets_another_event_id(change: dict[str, object]) -> None:
+def test_a_changed_product_gets_another_event_id(change: dict[str, Any]) -> None:
     assert listing_of(replace(ROW, **change)).event_id != listing_of(ROW).event_id
 
 
