@@ -1,11 +1,16 @@
 """Every error has its place: a dead letter with stage and reason, or a documented end of the process."""
 
+import importlib
+import pkgutil
+
 import pytest
 
 import models.errors
 import schemas.errors
+import stream_app.catalogue_publishing
 import stream_app.errors
 import stream_app.kafka_distribution
+import training
 from models.errors import NonFiniteScoresError
 from schemas.dead_letters import Reason, Stage, read_failure
 from schemas.errors import InvalidMessageError, MalformedError, ShelverError
@@ -21,6 +26,7 @@ END_THE_COMMAND = {
     models.errors.DeviceError,
     stream_app.kafka_distribution.BrokerError,
     stream_app.kafka_distribution.BrokerSetupError,
+    stream_app.catalogue_publishing.DeliveryError,
     stream_app.errors.SettingsError,
     stream_app.errors.TopicError,
     stream_app.errors.FatalError,
@@ -43,6 +49,10 @@ def leaves(kind: type[Exception]) -> set[type[Exception]]:
 
 
 def test_every_error_of_an_event_is_in_the_table() -> None:
+    for package in (schemas, models, training, stream_app):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
     ours = {kind for kind in leaves(ShelverError) if kind.__module__.startswith(PACKAGES)}
     assert ours - set(FAILURES) == END_THE_COMMAND | LEAVE_A_FLAG | ROOTS
 

@@ -116,7 +116,7 @@ def test_a_listing_that_the_model_fails_for_is_rejected_alone(
     original = classifier.score
 
     def score(inputs: Any) -> Any:
-        if inputs.text.ids_T.shape[0] > 0 and 5 in sizes(inputs):
+        if inputs.text.ids_T.shape[0] > 0 and 9 in sizes(inputs):
             raise RuntimeError("shape mismatch")
         return original(inputs)
 
@@ -125,7 +125,9 @@ def test_a_listing_that_the_model_fails_for_is_rejected_alone(
         return [int(after - before) for before, after in pairwise(offsets)]
 
     monkeypatch.setattr(classifier, "score", score)
-    result = scored(classifier, [record(0), record(1, title="un deux trois quatre cinq"), record(2)])
+    result = scored(
+        classifier, [record(0), record(1, title="un deux trois quatre cinq six sept huit neuf"), record(2)]
+    )
     assert [listing.record.offset for listing in result.listings] == [0, 2]
     assert [str(each.error) for each in result.rejected] == ["shape mismatch"]
     assert result.scores is not None
