@@ -16,7 +16,18 @@ def backbone(kind: type[TorchvisionBackbone] = TorchvisionBackbone) -> Torchvisi
     torch.manual_seed(1)
     encoder = kind("mobilenet_v3_small", 5, image_size=64)
     torch.nn.init.uniform_(encoder.bias_C)
+    adapt_batch_norm(encoder)
     return encoder.eval()
+
+
+@torch.no_grad()
+def adapt_batch_norm(encoder: TorchvisionBackbone) -> None:
+    """Random weights say next to nothing of a picture unless each layer is brought back to scale."""
+    for module in encoder.trunk.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    encoder.trunk.train()
+    encoder.trunk(torch.randn(8, 3, 64, 64))
 
 
 class CentresTheBatch(TorchvisionBackbone):
