@@ -36,8 +36,8 @@ class Preprocessor:
         """B products as arrays, in their order; never fails because of what is in one of them.
 
         A picture that cannot be used leaves its product without one, and its reason in `image_reasons`. A
-        model without an image encoder looks at no picture and gives no reasons; one without a text
-        encoder reads no text.
+        model without an image encoder looks at no picture and gives no reasons; one without a text encoder
+        reads no text.
 
         Args:
             products: B of them; may be none.

@@ -44,7 +44,7 @@ class Step:
     """One substitution: every match of `pattern`, from left to right, becomes `replacement(match)`.
 
     Attributes:
-        applies: a cheap test; there is no match where it is False.
+        applies: where it is False the step leaves the text as it is; mostly a cheap test for a match.
         shortcut: the same substitution without the pattern, for speed.
     """
 
@@ -113,11 +113,13 @@ def _single_space(match: re.Match[str]) -> str:
 
 
 class _Folding(dict[int, str]):
-    """The lowered form of each code point, filled as they come; bounded, as a text may hold any."""
+    """The lowered form of each code point behind ASCII, filled as they come; bounded, as any may come."""
 
     _MAX_ENTRIES = 65_536
 
     def __missing__(self, code_point: int) -> str:
+        if code_point < 0x80:
+            return chr(code_point)
         decomposed = unicodedata.normalize("NFKD", chr(code_point))
         folded = "".join(mark.lower() for mark in decomposed if not unicodedata.combining(mark))
         if len(self) < self._MAX_ENTRIES:
@@ -170,10 +172,10 @@ _HIDDEN_CONTENT: Final = Step(
     _to_space,
     applies=lambda text: "<" in text,
 )
-# A stray `<` before a letter is left alone unless a tag follows from it: closed, or cut off at the end.
+# A stray `<` before a letter is left alone unless it begins a tag: closed, or cut off at the end, `<br /...`.
 _TAG: Final = Step(
     re.compile(
-        r"<(?:/?[a-z]|[!?])[^<>]*+>|</?[a-z][a-z0-9]*+(?:\s[^<>=]*+=[^<>]*+)?+\s*+(?=<|\Z)",
+        r"<(?:/?[a-z]|[!?])[^<>]*+>|</?[a-z][a-z0-9]*+(?:\s[^<>=]*+=[^<>]*+)?+[\s/.\u2026]*+(?=<|\Z)",
         re.IGNORECASE | re.ASCII,
     ),
     _to_space,
