@@ -35,7 +35,7 @@ class Pace:
         patience_seconds: longest wait for the next output; what is missing then is lost.
     """
 
-    rate: float = 100.0
+    rate: float
     patience_seconds: float = 30.0
 
 

@@ -18,7 +18,7 @@ EXIT_CRASHED = 1
 
 
 async def run_until_stopped(app: WholeFetchApp, *, stop_seconds: float) -> None:
-    """Run the app until SIGTERM or SIGINT, then drain and stop it.
+    """Run the app until SIGTERM or SIGINT, then drain and stop it; the process is expected to end after that.
 
     Args:
         app: a Faust app that is not started yet.
@@ -38,8 +38,8 @@ async def run_until_stopped(app: WholeFetchApp, *, stop_seconds: float) -> None:
                 await starting
                 await _watch(app, stopping)
         finally:
-            with _hard_deadline(stop_seconds):
-                await _stop(app, starting)
+            _end_within(stop_seconds)
+            await _stop(app, starting)
 
 
 async def _first_of(task: asyncio.Task[None], event: asyncio.Event) -> None:
@@ -79,18 +79,13 @@ def _signals(stopping: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-@contextlib.contextmanager
-def _hard_deadline(seconds: float) -> Iterator[None]:
+def _end_within(seconds: float) -> None:
+    """Arm a timer that ends the process; it is never disarmed, since threads can hang after the stop too."""
+
     def give_up() -> None:
-        logger.error(
-            "the stop took longer than %g s; ending the process, unfinished records are read again", seconds
-        )
+        logger.error("the stop took longer than %g s; what is unfinished is read again", seconds)
         os._exit(EXIT_CRASHED)
 
     timer = threading.Timer(seconds, give_up)
     timer.daemon = True
     timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

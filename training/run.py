@@ -32,11 +32,21 @@ from models.text.ngram_bag import NgramBag, NgramVocabulary, fit_vocabulary
 from training.calibration import fit_fusion
 from training.fit_progress import progress_bars
 from training.rows import TrainingRows, load_rows
-from training.stages import FeatureHead, StageRows, fit_image, fit_text, picture_features, text_evidence
+from training.stages import (
+    FeatureHead,
+    StageRows,
+    fit_image,
+    fit_text,
+    picture_features,
+    settle_batch_norm,
+    text_evidence,
+)
 
 logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
+NUM_SETTLING_PICTURES = 64
+"""Training pictures that the statistics of a random backbone come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +144,14 @@ def _prepare(cfg: DictConfig, rows: TrainingRows, progress: Progress) -> _Inputs
         weights=cfg.image.weights,
         image_size=cfg.image.image_size,
     ).eval()
-    if cfg.image.weights is None:
-        logger.warning("the image backbone has random weights; set image.weights to a file for real pictures")
     found: list[int] = []
     wanted = [
         row for row, each in enumerate(rows.rows) if each.image_path is not None or each.image is not None
     ]
+    if cfg.image.weights is None:
+        logger.warning("the image backbone has random weights; set image.weights to a file for real pictures")
+        known = [row for row in wanted if not rows.validation_N[row]][:NUM_SETTLING_PICTURES]
+        settle_batch_norm(backbone, _decoded(rows, known, cfg.image.image_size, []))
     decoded = _decoded(rows, wanted, cfg.image.image_size, found)
     features_ND = picture_features(backbone, decoded, len(wanted), progress)
     if num_broken := len(wanted) - len(found):

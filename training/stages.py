@@ -115,6 +115,26 @@ def text_evidence(bag: NgramBag, text: TextFeatures, rows: NDArray[np.int64]) ->
     return torch.cat(parts) if parts else torch.zeros(0, bag.num_categories)
 
 
+@torch.no_grad()
+def settle_batch_norm(backbone: TorchvisionBackbone, pictures: Iterable[NDArray[np.uint8]]) -> None:
+    """Give a backbone with random weights the batch statistics of some pictures, one batch of all of them.
+
+    Without them the activations of a random network die out or saturate, and its features tell nothing (data-
+    dependent initialisation; Kraehenbuehl et al. 2016, "Data-dependent Initializations of Convolutional Neural
+    Networks").
+    """
+    pixels = list(pictures)
+    layers = [module for module in backbone.trunk.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not pixels or not layers:
+        return
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    backbone.features_NPD(torch.from_numpy(np.stack(pixels)))
+    backbone.eval()
+
+
 @torch.inference_mode()
 def picture_features(
     backbone: TorchvisionBackbone,

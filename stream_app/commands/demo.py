@@ -35,6 +35,7 @@ BROKER_TIMESTAMPS = {"log.message.timestamp.type": "LogAppendTime"}
 
 def demo(
     events: Annotated[int, typer.Option(min=1, max=1_000_000, help="Listings to publish.")] = 200,
+    rate: Annotated[float, typer.Option(min=0.1, help="Listings published a second.")] = 25.0,
     seed: Annotated[
         int, typer.Option(min=0, help="Which products are drawn; the same for the same seed.")
     ] = 2,
@@ -72,7 +73,7 @@ def demo(
         console.print(f"Starting a worker with the model {model} ...", highlight=False)
         worker = stack.enter_context(_worker(broker, model, folder, model_repository.absolute()))
         console.print(f"The worker is ready; its metrics are at {worker.url}/metrics", highlight=False)
-        summary = _run(broker, worker, listings, console)
+        summary = _run(broker, worker, listings, rate, console)
         _report(summary, model=str(model), metrics=f"{worker.url}/metrics", as_json=as_json)
         if keep:
             _stay(broker, worker, console)
@@ -151,7 +152,11 @@ def _worker(broker: EmbeddedBroker, model: ModelLocation, folder: Path, reposito
 
 
 def _run(
-    broker: EmbeddedBroker, worker: WorkerProcess, listings: Sequence[ProductListed], console: Console
+    broker: EmbeddedBroker,
+    worker: WorkerProcess,
+    listings: Sequence[ProductListed],
+    rate: float,
+    console: Console,
 ) -> TallySummary:
     from rich.live import Live
 
@@ -167,7 +172,7 @@ def _run(
                 broker.bootstrap,
                 TopicSettings(),
                 listings,
-                pace=Pace(),
+                pace=Pace(rate),
                 on_answer=table.add,
                 check=worker.check,
             )

@@ -31,7 +31,8 @@ def evidence(encoder: ImageEncoder, pixels_NHWK: torch.Tensor) -> torch.Tensor:
         image_reasons=(None,) * num_pictures,
     )
     with torch.inference_mode():
-        return encoder(batch.to_tensors(torch.device("cpu")))
+        evidence_NPC: Tensor = encoder(batch.to_tensors(torch.device("cpu")))
+    return evidence_NPC
 
 
 def assert_close(evidence_NPC: torch.Tensor, others_NPC: torch.Tensor) -> None:
@@ -64,7 +65,9 @@ class ImageEncoderContract:
         pixels_NHWK = pictures(encoder.image_size)
         together_NPC = evidence(encoder, pixels_NHWK)
         assert_speaks(together_NPC)
-        alone_NPC = torch.cat([evidence(encoder, picture_NHWK) for picture_NHWK in pixels_NHWK.split(1)])
+        alone_NPC = torch.cat(
+            [evidence(encoder, picture_NHWK) for picture_NHWK in torch.split(pixels_NHWK, 1)]
+        )
         assert_close(together_NPC, alone_NPC)
         assert_close(evidence(encoder, pixels_NHWK.flip(0)).flip(0), together_NPC)
 

@@ -7,6 +7,7 @@ from time import process_time
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from models.inputs import PreparedBatch, TextFeatures
 from models.text.base import TextEncoder
@@ -42,7 +43,8 @@ def evidence(encoder: TextEncoder, features: TextFeatures) -> torch.Tensor:
         image_reasons=(None,) * num_texts,
     )
     with torch.inference_mode():
-        return encoder(batch.to_tensors(torch.device("cpu")))
+        evidence_BC: Tensor = encoder(batch.to_tensors(torch.device("cpu")))
+    return evidence_BC
 
 
 def assert_same_features(features: TextFeatures, others: TextFeatures) -> None:
