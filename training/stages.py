@@ -120,8 +120,8 @@ def settle_batch_norm(backbone: TorchvisionBackbone, pictures: Iterable[NDArray[
     """Give a backbone with random weights the batch statistics of some pictures, one batch of all of them.
 
     Without them the activations of a random network die out or saturate, and its features tell nothing (data-
-    dependent initialisation; Kraehenbuehl et al. 2016, "Data-dependent Initializations of Convolutional Neural
-    Networks").
+    dependent initialisation; Kraehenbuehl et al. 2016, "Data-dependent Initializations of Convolutional
+    Neural Networks").
     """
     pixels = list(pictures)
     layers = [module for module in backbone.trunk.modules() if isinstance(module, nn.BatchNorm2d)]

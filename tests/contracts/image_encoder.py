@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from models.image.base import ImageEncoder
 from models.inputs import PreparedBatch, TextFeatures
