@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -15,6 +15,7 @@ from schemas.assignments import CategoryAssigned, ImageUse, Modalities, TextUse
 from schemas.codec import decode
 from schemas.dead_letters import Failure, read_failure
 from schemas.errors import MessageError
+from stream_app.batching import Record
 from stream_app.brokers import connection, reach
 from stream_app.errors import TopicError
 from stream_app.topics import TopicSettings
@@ -23,38 +24,6 @@ MAX_REMEMBERED_ARRIVALS = 100_000
 POLL_MS = 250
 TOPIC_POLL_SECONDS = 1.0
 POSITION_SECONDS = 30.0
-
-
-class Record(Protocol):
-    """A record as aiokafka hands it out."""
-
-    @property
-    def topic(self) -> str:
-        """Where it was read."""
-
-    @property
-    def partition(self) -> int:
-        """Of the topic."""
-
-    @property
-    def offset(self) -> int:
-        """In the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """Milliseconds since 1970, by the clock of the producer or the broker."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Its key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Its value; None for a tombstone."""
-
-    @property
-    def headers(self) -> Any:
-        """Pairs of name and value."""
 
 
 @dataclass(frozen=True, slots=True)

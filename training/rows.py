@@ -3,8 +3,6 @@
 Shape letters: N rows, in the order of the catalogue.
 """
 
-import base64
-import binascii
 import hashlib
 import re
 from collections import Counter
@@ -16,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.catalogue_products import product_of
 from models.inputs import Product
 from models.labels import LabelSet
 from models.text.cleaning import clean
@@ -73,8 +72,7 @@ class TrainingRows:
 
     def product(self, index: int) -> Product:
         """One row with its picture read from disk; pictures behind an address are not fetched."""
-        row = self.rows[index]
-        return Product(row.title, row.description, _picture(row))
+        return product_of(self.rows[index])
 
     def fingerprint(self) -> dict[str, str | int]:
         """What these rows are: counts, and a digest of ids, texts, categories, splits and picture names."""
@@ -247,14 +245,3 @@ def _has_picture(row: CatalogueRow) -> bool:
 
 def _is_remote(row: CatalogueRow) -> bool:
     return row.image_path is None and row.image is not None and row.image.data is None
-
-
-def _picture(row: CatalogueRow) -> bytes | None:
-    if row.image_path is not None:
-        return row.image_path.read_bytes() if row.image_path.is_file() else b""
-    if row.image is not None and row.image.data is not None:
-        try:
-            return base64.b64decode(row.image.data, validate=False)
-        except binascii.Error:
-            return b""
-    return None
