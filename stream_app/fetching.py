@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -197,7 +198,7 @@ def assigned_partitions(app: WholeFetchApp) -> set[TopicPartition]:
     """Partitions assigned to this worker now; empty before the group is joined. No I/O."""
     try:
         return {TopicPartition(*partition) for partition in app.consumer.assignment()}
-    except Exception:
+    except ConsumerNotStarted:
         return set()
 
 
