@@ -9,8 +9,13 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stream_app.broker import EmbeddedBroker
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no deadline")
 
 TESTS = Path(__file__).parent
 KINDS = ("unit", "integration", "e2e")

@@ -83,21 +83,22 @@ def demo(
 
 @contextmanager
 def _cleaned_up() -> Iterator[ExitStack]:
-    """Give a stack that is unwound whatever happens: SIGTERM acts like Ctrl-C, and neither cuts it short."""
+    """Give a stack that is unwound whatever happens: SIGTERM acts like Ctrl-C, and neither cuts it short.
+
+    Once a signal or an error ends the command, further signals stay ignored: the process is on its way out.
+    """
     old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # A shell's background job is started with SIGINT ignored, and Python leaves that as it is.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        with ExitStack() as stack:
-            try:
-                yield stack
-            finally:
-                for number in old:
-                    signal.signal(number, signal.SIG_IGN)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    with ExitStack() as stack:
+        try:
+            yield stack
+        finally:
+            for number in old:
+                signal.signal(number, signal.SIG_IGN)
+    for number, handler in old.items():
+        signal.signal(number, handler)
 
 
 @contextmanager
