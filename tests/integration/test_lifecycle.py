@@ -32,7 +32,7 @@ async def test_faust_runs_the_same_worker(
     kafka: EmbeddedBroker, topic_names: TopicNames, demo_repository: Path, tmp_path: Path
 ) -> None:
     topics = Topics.named(topic_names)
-    faust = (str(Path(sys.executable).with_name("faust")), "-A", "stream_app.app", "worker", "--without-web")
+    faust = (str(Path(sys.executable).with_name("faust")), "-A", "stream_app.app", "worker")
     with Worker(
         kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker.log", command=faust
     ) as worker:
