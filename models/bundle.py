@@ -4,7 +4,8 @@
 bundle.json         what it is, how it is built, size and sha256 of every other file (models/manifest.py)
 model.safetensors   all weights          labels.json    categories in the order of the logits
 golden.json         products and logits  metrics.json   how good it was when written
-README.md           model card           and the files of its encoders, such as a tokenizer.json
+README.md           model card           split.json    which products it learnt from, and which were held out
+                                         and the files of its encoders, such as a tokenizer.json
 ```
 
 Safetensors, JSON and text only: opening a version runs no code that is stored in it.
@@ -38,6 +39,7 @@ from models.version_files import (
     LABELS_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
+    SPLIT_FILE,
     WEIGHTS_FILE,
     VersionFiles,
     faults_of,
@@ -51,6 +53,7 @@ __all__ = [
     "GOLDEN_TOLERANCE",
     "Bundle",
     "BundleMetadata",
+    "library_versions",
     "read_bundle",
     "read_manifest",
     "read_metrics",
@@ -61,7 +64,16 @@ __all__ = [
 GOLDEN_TOLERANCE: Final = 1e-3
 """Largest difference allowed between two float32 logits of a golden product, over machines and devices."""
 
-_LIBRARIES: Final = ("shelver", "torch", "torchvision", "numpy", "pillow", "safetensors", "tokenizers")
+_LIBRARIES: Final = (
+    "shelver",
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "tokenizers",
+    "transformers",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,7 @@ class BundleMetadata:
         golden: at least 8 products to check the version with (`models.golden.pick_golden_products`).
         metrics: how good it is, as `Evaluation.to_json` gives it.
         data_fingerprint: what it was trained on: row counts, digests.
+        split: side of the split -> product ids; without any there is no such file.
         config: the configuration of the training run.
         card: the model card, Markdown.
     """
@@ -79,6 +92,7 @@ class BundleMetadata:
     golden: Sequence[Product]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data_fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Sequence[str]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
 
@@ -130,7 +144,7 @@ def write_bundle(
             files={file_name: _file_entry(data) for file_name, data in files.items()},
             data_fingerprint=dict(metadata.data_fingerprint),
             config=dict(metadata.config),
-            libraries=_libraries(),
+            libraries=library_versions(),
         )
         _write(
             folder, files | {MANIFEST_FILE: seal_manifest(manifest)}, Kinds.of(network.text, network.image)
@@ -172,6 +186,8 @@ def _files_of(network: FusionNetwork, labels: LabelSet, metadata: BundleMetadata
         GOLDEN_FILE: encode_json(golden.to_json(), GOLDEN_FILE),
         CARD_FILE: metadata.card.encode(),
     }
+    if metadata.split:
+        files[SPLIT_FILE] = encode_json(dict(metadata.split), SPLIT_FILE)
     for encoder in (network.text, network.image):
         for asset, data in (encoder.assets() if encoder is not None else {}).items():
             if asset in files or asset == MANIFEST_FILE:
@@ -190,7 +206,8 @@ def _file_entry(data: bytes) -> FileEntry:
     return FileEntry(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def _libraries() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """What a version was made with: name -> version of each library that matters to it."""
     found = {}
     for library in _LIBRARIES:
         try:

@@ -1,7 +1,8 @@
 """Scores of a classifier on labelled products, the same in training and in `shelver evaluate`.
 
 F1 as scikit-learn defines it (`f1_score`, averages "weighted" and "macro", zero where undefined); calibration
-error after Guo et al. 2017, equation 3, with 15 bins of equal width.
+error after Guo et al. 2017, equation 3, with 15 bins of equal width; selective accuracy after El-Yaniv and
+Wiener 2010, "On the Foundations of Noise-free Selective Classification".
 Shape letters: B products, C categories. A category is its column; -1 stands for "none of them".
 """
 
@@ -14,8 +15,21 @@ from numpy.typing import NDArray
 
 from models.labels import Code, LabelSet
 
-__all__ = ["NUM_CALIBRATION_BINS", "CategoryScores", "Evaluation", "ModalityScores", "evaluate", "softmax"]
+__all__ = [
+    "COVERAGES",
+    "NUM_CALIBRATION_BINS",
+    "CategoryScores",
+    "Evaluation",
+    "ModalityScores",
+    "Reliability",
+    "confusion_matrix",
+    "evaluate",
+    "reliability",
+    "softmax",
+]
 
+COVERAGES: Final = (0.5, 0.8)
+"""Shares of the rows, the surest first, that selective accuracy is measured on."""
 NUM_CALIBRATION_BINS: Final = 15
 NO_CATEGORY: Final = -1
 """As truth: a category the model does not know. As prediction: the row had no finite scores."""
@@ -40,6 +54,28 @@ class ModalityScores:
     rows: int
     weighted_f1: float
     accuracy: float
+    ece: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reliability:
+    """Rows by how sure the model was of its best category, in 15 bins of equal width, open below.
+
+    Attributes:
+        rows_K: int64, rows in each bin.
+        confidence_K: float64, their mean probability; 0 in an empty bin.
+        accuracy_K: float64, the share of them that is right; 0 in an empty bin.
+    """
+
+    rows_K: NDArray[np.int64]
+    confidence_K: NDArray[np.float64]
+    accuracy_K: NDArray[np.float64]
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error."""
+        gaps_K = np.abs(self.accuracy_K - self.confidence_K)
+        return float((self.rows_K * gaps_K).sum() / max(int(self.rows_K.sum()), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +88,7 @@ class Evaluation:
         macro_f1: plain mean over the model's categories that are true or predicted in some row.
         accuracy: share of rows whose best category is the true one.
         ece: expected calibration error of the best category's probability, rows without scores left out.
+        selective_accuracy: share of the rows ("0.5", "0.8"), the surest first -> their accuracy.
         unknown_rows: rows whose true category the model does not know.
         non_finite_rows: rows for which the model answered NaN or infinity; they count as wrong.
         by_modality: "text", "image", "text+image" or "none" -> scores of the rows that have just these.
@@ -63,6 +100,7 @@ class Evaluation:
     macro_f1: float
     accuracy: float
     ece: float
+    selective_accuracy: Mapping[str, float]
     unknown_rows: int
     non_finite_rows: int
     by_modality: Mapping[str, ModalityScores]
@@ -109,12 +147,39 @@ def evaluate(
         weighted_f1=categories.weighted_f1(),
         macro_f1=categories.macro_f1(),
         accuracy=_accuracy(predicted_B, truth_B),
-        ece=_calibration_error(probabilities_BC[finite_B], truth_B[finite_B]),
+        ece=reliability(probabilities_BC, truth_B).ece,
+        selective_accuracy=_selective_accuracy(probabilities_BC, predicted_B, truth_B),
         unknown_rows=int((truth_B == NO_CATEGORY).sum()),
         non_finite_rows=int((~finite_B).sum()),
-        by_modality=_by_modality(predicted_B, truth_B, len(labels), text_present_B, image_present_B),
+        by_modality=_by_modality(probabilities_BC, predicted_B, truth_B, text_present_B, image_present_B),
         per_class=categories.scores(labels),
     )
+
+
+def reliability(probabilities_BC: NDArray[np.float32], truth_B: NDArray[np.int64]) -> Reliability:
+    """How often the best category is right, by how sure the model was; rows without scores are left out."""
+    finite_B = np.isfinite(probabilities_BC).all(axis=1)
+    probabilities_BC, truth_B = probabilities_BC[finite_B], truth_B[finite_B]
+    confidence_B = probabilities_BC.max(axis=1, initial=0).astype(np.float64)
+    correct_B = (probabilities_BC.argmax(axis=1) == truth_B).astype(np.float64)
+    # Bins are open below and closed above, as in the paper; a probability of 0 joins the first.
+    bin_B = np.clip(np.ceil(confidence_B * NUM_CALIBRATION_BINS) - 1, 0, NUM_CALIBRATION_BINS - 1)
+    bin_B = bin_B.astype(np.int64)
+    rows_K = np.bincount(bin_B, minlength=NUM_CALIBRATION_BINS)
+    sums_K = (np.bincount(bin_B, each_B, NUM_CALIBRATION_BINS) for each_B in (confidence_B, correct_B))
+    confidence_K, accuracy_K = (sum_K / np.maximum(rows_K, 1) for sum_K in sums_K)
+    return Reliability(rows_K, confidence_K, accuracy_K)
+
+
+def confusion_matrix(probabilities_BC: NDArray[np.float32], truth_B: NDArray[np.int64]) -> NDArray[np.int64]:
+    """counts_CC: rows that are of one category (row) and were taken for another (column).
+
+    Rows of a category that the model does not know, and those without finite scores, are left out.
+    """
+    num = probabilities_BC.shape[1]
+    counted_B = np.isfinite(probabilities_BC).all(axis=1) & (truth_B != NO_CATEGORY)
+    pairs = truth_B[counted_B] * num + probabilities_BC[counted_B].argmax(axis=1)
+    return np.bincount(pairs, minlength=num * num).reshape(num, num)
 
 
 def softmax(logits_BC: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -181,21 +246,23 @@ def _accuracy(predicted_B: NDArray[np.int64], truth_B: NDArray[np.int64]) -> flo
     return float(correct.sum() / max(len(truth_B), 1))
 
 
-def _calibration_error(probabilities_BC: NDArray[np.float32], truth_B: NDArray[np.int64]) -> float:
-    if not len(truth_B):
-        return 0.0
-    confidence_B = probabilities_BC.max(axis=1).astype(np.float64)
-    correct_B = (probabilities_BC.argmax(axis=1) == truth_B).astype(np.float64)
-    # Bins are open below and closed above, as in the paper; a probability of 0 joins the first.
-    bin_B = np.clip(np.ceil(confidence_B * NUM_CALIBRATION_BINS) - 1, 0, NUM_CALIBRATION_BINS - 1)
-    gap_by_bin = np.bincount(bin_B.astype(np.int64), correct_B - confidence_B)
-    return float(np.abs(gap_by_bin).sum() / len(truth_B))
+def _selective_accuracy(
+    probabilities_BC: NDArray[np.float32], predicted_B: NDArray[np.int64], truth_B: NDArray[np.int64]
+) -> dict[str, float]:
+    """Accuracy of the surest rows; of equally sure ones the first count, rows without scores come last."""
+    confidence_B = np.where(predicted_B == NO_CATEGORY, -1.0, probabilities_BC.max(axis=1, initial=0))
+    order_B = np.argsort(-confidence_B, kind="stable")
+    accuracies = {}
+    for coverage in COVERAGES:
+        kept = order_B[: int(np.ceil(coverage * len(truth_B)))]
+        accuracies[str(coverage)] = _accuracy(predicted_B[kept], truth_B[kept])
+    return accuracies
 
 
 def _by_modality(
+    probabilities_BC: NDArray[np.float32],
     predicted_B: NDArray[np.int64],
     truth_B: NDArray[np.int64],
-    num_categories: int,
     text_present_B: NDArray[np.bool_] | None,
     image_present_B: NDArray[np.bool_] | None,
 ) -> dict[str, ModalityScores]:
@@ -208,13 +275,19 @@ def _by_modality(
         "none": ~text_present_B & ~image_present_B,
     }
     return {
-        name: ModalityScores(
-            rows=int(rows_B.sum()),
-            weighted_f1=_CategoryCounts.of(
-                predicted_B[rows_B], truth_B[rows_B], num_categories
-            ).weighted_f1(),
-            accuracy=_accuracy(predicted_B[rows_B], truth_B[rows_B]),
-        )
+        name: _modality_scores(probabilities_BC[rows_B], predicted_B[rows_B], truth_B[rows_B])
         for name, rows_B in groups.items()
         if rows_B.any()
     }
+
+
+def _modality_scores(
+    probabilities_BC: NDArray[np.float32], predicted_B: NDArray[np.int64], truth_B: NDArray[np.int64]
+) -> ModalityScores:
+    num_categories = probabilities_BC.shape[1]
+    return ModalityScores(
+        rows=len(truth_B),
+        weighted_f1=_CategoryCounts.of(predicted_B, truth_B, num_categories).weighted_f1(),
+        accuracy=_accuracy(predicted_B, truth_B),
+        ece=reliability(probabilities_BC, truth_B).ece,
+    )

@@ -22,7 +22,7 @@ from models.image.base import ImageEncoder
 from models.inputs import TensorBatch
 from models.text.base import TextEncoder
 
-__all__ = ["Evidence", "FusionCalibration", "FusionNetwork", "ModalityLogits", "Presence"]
+__all__ = ["Evidence", "Fusion", "FusionCalibration", "FusionNetwork", "ModalityLogits", "Presence"]
 
 
 class Presence:
@@ -83,8 +83,8 @@ class FusionCalibration:
     temperature_3: Tensor
 
 
-class FusionNetwork(nn.Module):
-    """A text encoder, an image encoder, or both, and the calibrated sum of their evidence.
+class Fusion(nn.Module):
+    """The calibrated sum of the evidence of two modalities.
 
     The calibration is held in buffers: gradients pass through it to the encoders, but no optimizer moves it.
     It starts as a plain sum: weights and temperatures 1, bias and means 0.
@@ -97,24 +97,8 @@ class FusionNetwork(nn.Module):
     image_mean_C: Tensor
     temperature_3: Tensor
 
-    def __init__(self, text: TextEncoder | None, image: ImageEncoder | None, num_categories: int) -> None:
-        """Put the encoders together; each must answer evidence for `num_categories` categories.
-
-        Raises:
-            ModelError: neither encoder is given, or one answers for another number of categories.
-        """
+    def __init__(self, num_categories: int) -> None:
         super().__init__()
-        encoders = [encoder for encoder in (text, image) if encoder is not None]
-        if not encoders:
-            raise ModelError("a fusion needs a text encoder, an image encoder or both, there is neither")
-        for encoder in encoders:
-            if encoder.num_categories != num_categories:
-                raise ModelError(
-                    f"encoder {encoder.kind!r} answers for {encoder.num_categories} categories, the fusion "
-                    f"has {num_categories}"
-                )
-        self.text = text
-        self.image = image
         self.num_categories = num_categories
         self.register_buffer("text_weight_C", torch.ones(num_categories))
         self.register_buffer("image_weight_C", torch.ones(num_categories))
@@ -141,6 +125,48 @@ class FusionNetwork(nn.Module):
         for name, value in fitted.items():
             self.get_buffer(name).copy_(value)
 
+    def fuse(self, evidence: Evidence) -> ModalityLogits:
+        """The formula at the top of this module, in float32."""
+        has_text_B1 = evidence.text_present_B[:, None]
+        has_image_B1 = evidence.image_present_B[:, None]
+        text_BC = torch.where(has_text_B1, evidence.text_BC, self.text_mean_C)
+        image_BC = torch.where(has_image_B1, evidence.image_BC, self.image_mean_C)
+        temperature_B1 = self._temperature(has_text_B1, has_image_B1)
+        return ModalityLogits(
+            self.text_weight_C * text_BC / temperature_B1,
+            self.image_weight_C * image_BC / temperature_B1,
+            self.bias_C / temperature_B1,
+        )
+
+    def _temperature(self, has_text_B1: Tensor, has_image_B1: Tensor) -> Tensor:
+        one_only_B1 = torch.where(
+            has_text_B1, self.temperature_3[Presence.TEXT], self.temperature_3[Presence.IMAGE]
+        )
+        return torch.where(has_text_B1 == has_image_B1, self.temperature_3[Presence.BOTH], one_only_B1)
+
+
+class FusionNetwork(Fusion):
+    """A text encoder, an image encoder, or both, and the calibrated sum of their evidence."""
+
+    def __init__(self, text: TextEncoder | None, image: ImageEncoder | None, num_categories: int) -> None:
+        """Put the encoders together; each must answer evidence for `num_categories` categories.
+
+        Raises:
+            ModelError: neither encoder is given, or one answers for another number of categories.
+        """
+        super().__init__(num_categories)
+        encoders = [encoder for encoder in (text, image) if encoder is not None]
+        if not encoders:
+            raise ModelError("a fusion needs a text encoder, an image encoder or both, there is neither")
+        for encoder in encoders:
+            if encoder.num_categories != num_categories:
+                raise ModelError(
+                    f"encoder {encoder.kind!r} answers for {encoder.num_categories} categories, the fusion "
+                    f"has {num_categories}"
+                )
+        self.text = text
+        self.image = image
+
     def forward(self, batch: TensorBatch) -> Tensor:
         """Calibrated logits, float32 (B, C)."""
         return self.modality_logits(batch).logits_BC
@@ -162,25 +188,6 @@ class FusionNetwork(nn.Module):
             image_BC = zeros_BC.index_copy(0, batch.image_rows_N, image_NC)
             image_present_B = absent_B.index_fill(0, batch.image_rows_N, value=True)
         return Evidence(text_BC, image_BC, text_present_B, image_present_B)
-
-    def fuse(self, evidence: Evidence) -> ModalityLogits:
-        """The formula at the top of this module, in float32."""
-        has_text_B1 = evidence.text_present_B[:, None]
-        has_image_B1 = evidence.image_present_B[:, None]
-        text_BC = torch.where(has_text_B1, evidence.text_BC, self.text_mean_C)
-        image_BC = torch.where(has_image_B1, evidence.image_BC, self.image_mean_C)
-        temperature_B1 = self._temperature(has_text_B1, has_image_B1)
-        return ModalityLogits(
-            self.text_weight_C * text_BC / temperature_B1,
-            self.image_weight_C * image_BC / temperature_B1,
-            self.bias_C / temperature_B1,
-        )
-
-    def _temperature(self, has_text_B1: Tensor, has_image_B1: Tensor) -> Tensor:
-        one_only_B1 = torch.where(
-            has_text_B1, self.temperature_3[Presence.TEXT], self.temperature_3[Presence.IMAGE]
-        )
-        return torch.where(has_text_B1 == has_image_B1, self.temperature_3[Presence.BOTH], one_only_B1)
 
 
 def _check_fitted(name: str, value: Tensor, shape: torch.Size) -> None:

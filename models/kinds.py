@@ -8,7 +8,9 @@ from models.errors import BundleError, UnsupportedKindError
 from models.image.backbones import TorchvisionBackbone
 from models.image.base import ImageEncoder
 from models.text.base import TextEncoder
+from models.text.embedding_bag import EmbeddingBagEncoder
 from models.text.ngram_bag import NgramBag
+from models.text.transformer import TransformerEncoder
 
 __all__ = ["KINDS", "Kinds"]
 
@@ -58,7 +60,7 @@ class Kinds:
 
 
 KINDS: Final = Kinds(
-    text={NgramBag.kind: NgramBag},
+    text={kind.kind: kind for kind in (NgramBag, EmbeddingBagEncoder, TransformerEncoder)},
     image={TorchvisionBackbone.kind: TorchvisionBackbone},
 )
 """The kinds of this release."""

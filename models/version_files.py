@@ -17,6 +17,7 @@ __all__ = [
     "LABELS_FILE",
     "MANIFEST_FILE",
     "METRICS_FILE",
+    "SPLIT_FILE",
     "WEIGHTS_FILE",
     "VersionFiles",
     "faults_of",
@@ -32,6 +33,7 @@ LABELS_FILE: Final = "labels.json"
 METRICS_FILE: Final = "metrics.json"
 GOLDEN_FILE: Final = "golden.json"
 CARD_FILE: Final = "README.md"
+SPLIT_FILE: Final = "split.json"
 
 _EVERY_VERSION_HAS: Final = frozenset({WEIGHTS_FILE, LABELS_FILE, METRICS_FILE, GOLDEN_FILE, CARD_FILE})
 _SHOWN_NAMES: Final = 3

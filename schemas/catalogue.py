@@ -4,6 +4,8 @@
 - `.csv` and `.tsv` files have a column `product_id`, and may have `title`, `description`, `image`, `category`
   and `split`.
 - `.jsonl` and `.ndjson` files have a product-listed body on each line, maybe with `category` and `split`.
+- `.parquet` files have the columns of a CSV; `image` may also be a struct as in a product-listed body, or the
+  bytes of the picture.
 
 `productid`, `designation` and `prdtypecode` are accepted for `product_id`, `title` and `category`; other
 fields are ignored. `image` is an address (`https:`, `http:`) or the name of a file in the folder of the
@@ -12,6 +14,7 @@ catalogue; no file outside that folder is read, since a catalogue may come from 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +23,7 @@ from schemas.catalogue_rows import CatalogueRow
 from schemas.challenge import read_challenge, read_names
 from schemas.codec import validate
 from schemas.errors import CatalogueError, InvalidMessageError
+from schemas.parquet import read_parquet
 from schemas.products import ImageReference, ProductListed
 from schemas.tables import Row, read_csv, read_json_lines
 
@@ -33,7 +37,7 @@ def read_catalogue(path: Path, *, include_pseudo: bool = False) -> Iterator[Cata
     """Return the rows of a catalogue in the order of the file, read as they are asked for.
 
     Args:
-        path: A folder in the challenge's layout, or a `.csv`, `.tsv`, `.jsonl` or `.ndjson` file.
+        path: A folder in the challenge's layout, or a `.csv`, `.tsv`, `.jsonl`, `.ndjson` or `.parquet` file.
         include_pseudo: Also the rows of a challenge folder whose category models gave.
 
     Raises:
@@ -48,9 +52,11 @@ def read_catalogue(path: Path, *, include_pseudo: bool = False) -> Iterator[Cata
         return _product_rows(path, read_csv(path))
     if suffix in (".jsonl", ".ndjson"):
         return _product_rows(path, read_json_lines(path))
+    if suffix == ".parquet":
+        return _product_rows(path, read_parquet(path))
     raise CatalogueError(
         f"{path}: not a catalogue; it should be a folder in the challenge's layout "
-        "or a file that ends in .csv, .tsv, .jsonl or .ndjson"
+        "or a file that ends in .csv, .tsv, .jsonl, .ndjson or .parquet"
     )
 
 
@@ -105,6 +111,10 @@ def _product_row(folder: Path, fields: Mapping[str, Any]) -> CatalogueRow:
 
 def _picture(folder: Path, image: object) -> tuple[object, Path | None]:
     """Return the image of the message, as it is in the file, or the path of the file it names."""
+    if isinstance(image, Mapping) and "bytes" in image:  # as the datasets library stores pictures
+        image = image["bytes"]
+    if isinstance(image, bytes):
+        return ImageReference(data=base64.b64encode(image).decode("ascii")) if image else None, None
     if not isinstance(image, str) or not image:
         return (None if image == "" else image), None
     if image.startswith(_ADDRESSES):

@@ -3,7 +3,7 @@
 Shape letters: N rows, B rows of a batch, C categories, D features; H, W pixels, K colour channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from models.inputs import PreparedBatch, TensorBatch, TextFeatures
 
@@ -102,8 +102,24 @@ class StageBatch:
     weight_B: Tensor
 
 
+class _EpochOrder(Sampler[int]):
+    """The numbers below `num_rows` in an order that the seed and the epoch alone decide."""
+
+    def __init__(self, num_rows: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._num_rows = num_rows
+        self._seed = seed
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed + self._epoch())
+        return iter(torch.randperm(self._num_rows, generator=generator).tolist())
+
+
 class StageData(LightningDataModule):
-    """The rows of one stage; its batches are row numbers until they are moved to the device."""
+    """The rows of one fit; its batches are row numbers until they are moved to the device."""
 
     def __init__(
         self,
@@ -115,26 +131,29 @@ class StageData(LightningDataModule):
         validation_rows: NDArray[np.int64],
         batch_size: int = 256,
         seed: int = 1,
+        titles: Sequence[str] | None = None,
     ) -> None:
         """Take the rows; nothing is copied.
 
         Args:
             inputs: of all N rows.
-            truth_N: column of each row's category.
+            truth_N: column of each row's category; -1 for one that the model does not have.
             weight_N: how much each row counts in the loss.
             train_rows: which rows are learnt from, in a new order each epoch.
             validation_rows: which rows are scored after each epoch; may be empty.
             batch_size: rows a step.
             seed: of the order of the rows.
+            titles: what people call the N rows, for the embedding projector.
         """
         super().__init__()
-        self._inputs = inputs
-        self._truth_N = torch.from_numpy(truth_N)
+        self.inputs = inputs
+        self.truth_N = torch.from_numpy(truth_N)
+        self.titles = titles
+        self.validation_rows = validation_rows
         self._weight_N = torch.from_numpy(weight_N)
         self._train_rows = train_rows
-        self._validation_rows = validation_rows
         self._batch_size = batch_size
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Row numbers of training batches."""
@@ -144,17 +163,21 @@ class StageData(LightningDataModule):
         return DataLoader(
             rows,  # type: ignore[arg-type]  # a tensor has the length and items that a Dataset needs
             batch_size=self._batch_size,
-            shuffle=True,
+            sampler=_EpochOrder(len(rows), self._seed, self._current_epoch),
             drop_last=alone,
-            generator=self._generator,
+            # Its own, or the loader would take a number from the one that dropout draws from.
+            generator=torch.Generator(),
         )
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Any]:
         """Row numbers of validation batches; no loader when there are none."""
-        if not len(self._validation_rows):
+        if not len(self.validation_rows):
             return []
-        rows = torch.from_numpy(self._validation_rows)
-        return DataLoader(rows, batch_size=self._batch_size)  # type: ignore[arg-type]
+        rows = torch.from_numpy(self.validation_rows)
+        return DataLoader(rows, batch_size=self._batch_size, generator=torch.Generator())  # type: ignore[arg-type]
+
+    def _current_epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch
 
     def transfer_batch_to_device(
         self,
@@ -165,8 +188,8 @@ class StageData(LightningDataModule):
         """Turn row numbers into a batch on the device."""
         rows_B = batch.numpy()
         return StageBatch(
-            inputs=self._inputs.take(rows_B, device),
-            truth_B=self._truth_N[batch].to(device),
+            inputs=self.inputs.take(rows_B, device),
+            truth_B=self.truth_N[batch].to(device),
             weight_B=self._weight_N[batch].to(device),
         )
 

@@ -4,7 +4,7 @@ Shape letters: N rows, in the order of the catalogue.
 """
 
 import hashlib
-import re
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.catalogue_products import product_of
+from models.errors import ImageReason
 from models.inputs import Product
 from models.labels import LabelSet
-from models.text.cleaning import clean
 from schemas.catalogue import CatalogueRow, read_catalogue, read_label_names
 from schemas.errors import CatalogueError
+from training.splits import CATALOGUE_SPLIT, DRAWN_SPLIT, Split, duplicate_groups, side_of, split_by_group
 
 __all__ = ["TrainingRows", "duplicate_groups", "load_rows", "split_by_group"]
 
-_VALIDATION_NAMES: Final = frozenset({"val", "valid", "validation", "dev"})
-_TRAIN_NAMES: Final = frozenset({"train", "training"})
-_NO_LETTERS: Final = re.compile(r"[\W\d_]+")
+logger = logging.getLogger(__name__)
+
+
+_FEW_ROWS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +72,24 @@ class TrainingRows:
         """(title, description) of each row, as received."""
         return [(row.title, row.description) for row in self.rows]
 
+    def split(self) -> dict[str, list[str]]:
+        """Product ids by the side of the split they are on, in the order of the catalogue."""
+        sides = {"train": ~self.validation_N & ~self.pseudo_N, "val": self.validation_N}
+        return {
+            side: [self.rows[row].product_id for row in np.flatnonzero(of_side_N)]
+            for side, of_side_N in sides.items()
+        }
+
+    @property
+    def pictured_N(self) -> NDArray[np.bool_]:
+        """Whether each row has a picture at hand, usable or not."""
+        return np.array([_has_picture(row) for row in self.rows], np.bool_)
+
+    def picture(self, index: int) -> bytes | ImageReason:
+        """The bytes of a row's picture, or why there are none."""
+        product = self.product(index)
+        return product.image if product.image is not None else product.image_reason or ImageReason.UNAVAILABLE
+
     def product(self, index: int) -> Product:
         """One row with its picture read from disk; pictures behind an address are not fetched."""
         return product_of(self.rows[index])
@@ -95,84 +115,49 @@ class TrainingRows:
 
 
 def load_rows(
-    root: Path, *, include_pseudo: bool = True, validation_fraction: float = 0.1, seed: int = 1
+    root: Path,
+    *,
+    include_pseudo: bool = True,
+    split: str = CATALOGUE_SPLIT,
+    validation_fraction: float = 0.1,
+    limit: int | None = None,
+    label_names: Path | None = None,
+    seed: int = 1,
 ) -> TrainingRows:
     """Read a catalogue and decide which rows are held out.
 
     The catalogue's own split counts: `val` rows are held out, `test` rows are left out. If it has no `val`
-    row, `validation_fraction` of the labelled rows is drawn by `seed`, near duplicates always together.
+    row, or `split` is `drawn`, `validation_fraction` of the labelled rows is drawn by `seed`, near duplicates
+    always together. Training rows that are near duplicates of a row held out are left out: they would be
+    asked again what they have told.
 
     Args:
         root: whatever `schemas.catalogue.read_catalogue` reads.
         include_pseudo: also take rows whose category models gave, for training only.
+        split: `catalogue` or `drawn`.
         validation_fraction: above 0, below 1.
-        seed: of the drawn split.
+        limit: the most rows to take, drawn by `seed`; None takes all.
+        label_names: a file of names of categories; None looks for `label_names.csv` beside the rows.
+        seed: of what is drawn.
 
     Raises:
-        CatalogueError: no rows can be read, none has a category, or a split has an unknown name.
+        CatalogueError: no rows can be read, none has a category, or a setting or a split has an unknown name.
     """
     if not 0 < validation_fraction < 1:
         raise CatalogueError(
             f"validation_fraction is {validation_fraction}, it must be above 0 and below 1, such as 0.1"
         )
+    if split not in (CATALOGUE_SPLIT, DRAWN_SPLIT):
+        raise CatalogueError(f"split is {split[:40]!r}, it must be {CATALOGUE_SPLIT} or {DRAWN_SPLIT}")
     kept, left_out = _usable(read_catalogue(root, include_pseudo=include_pseudo), root)
-    validation_N = np.array([_split_of(row, root) == "val" for row in kept], np.bool_)
-    pseudo_N = np.array([row.pseudo for row in kept], np.bool_)
-    groups_N = duplicate_groups([row.title for row in kept])
-    if not validation_N.any():
-        categories = np.unique([str(row.category) for row in kept], return_inverse=True)[1]
-        validation_N = ~pseudo_N & split_by_group(
-            groups_N, categories, fraction=validation_fraction, seed=seed, eligible_N=~pseudo_N
-        )
-    validation_N &= ~pseudo_N
-    return _assemble(kept, validation_N, pseudo_N, groups_N, left_out, root)
-
-
-def duplicate_groups(titles: Sequence[str]) -> NDArray[np.int64]:
-    """A number for each title, equal for those with the same letters once cleaned; digits do not count.
-
-    A title without letters is alone in its group.
-    """
-    number_of: dict[str, int] = {}
-    keys = (_NO_LETTERS.sub(" ", clean(title)).strip() or f"\0{row}" for row, title in enumerate(titles))
-    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
-
-
-def split_by_group(
-    groups_N: NDArray[np.int64],
-    categories_N: NDArray[np.int64],
-    *,
-    fraction: float,
-    seed: int,
-    eligible_N: NDArray[np.bool_] | None = None,
-) -> NDArray[np.bool_]:
-    """Draw whole groups until `fraction` of the eligible rows is held out; every category keeps a row.
-
-    Args:
-        groups_N: group of each row.
-        categories_N: category of each row, from 0.
-        fraction: of the rows.
-        seed: the same seed and rows give the same split.
-        eligible_N: rows that may be held out, all by default; the others of a drawn group are marked as well.
-
-    Returns:
-        bool, whether a row is held out; at least one is as long as any category has two groups.
-    """
-    eligible_N = np.ones(len(groups_N), np.bool_) if eligible_N is None else eligible_N
-    wanted = max(1, round(fraction * eligible_N.sum()))
-    left_C = np.bincount(categories_N)
-    rows_of_group = np.split(np.argsort(groups_N, kind="stable"), np.cumsum(np.bincount(groups_N))[:-1])
-    held_out_N = np.zeros(len(groups_N), np.bool_)
-    for group in np.random.default_rng(seed).permutation(len(rows_of_group)):
-        rows = rows_of_group[group]
-        cost_C = np.bincount(categories_N[rows], minlength=len(left_C))
-        if not eligible_N[rows].any() or (left_C[cost_C > 0] <= cost_C[cost_C > 0]).any():
-            continue
-        held_out_N[rows] = True
-        left_C -= cost_C
-        if (held_out_N & eligible_N).sum() >= wanted:
-            break
-    return held_out_N
+    kept = _sample(kept, limit, seed)
+    sides = Split.decide(kept, split=split, validation_fraction=validation_fraction, seed=seed)
+    if (leaks_N := sides.leaks_N).any():
+        left_out = {**left_out, "near_duplicate_of_held_out": int(leaks_N.sum())}
+        kept = [row for row, leaks in zip(kept, leaks_N, strict=True) if not leaks]
+        sides = sides.select(~leaks_N)
+    names = _label_names(root, label_names)
+    return _assemble(kept, sides, names, left_out, root)
 
 
 def _usable(rows: Iterable[CatalogueRow], root: Path) -> tuple[list[CatalogueRow], dict[str, int]]:
@@ -194,49 +179,79 @@ def _usable(rows: Iterable[CatalogueRow], root: Path) -> tuple[list[CatalogueRow
 def _why_left_out(row: CatalogueRow, root: Path) -> str | None:
     if row.category is None:
         return "without_category"
-    if _split_of(row, root) == "test":
+    if _side_of(row, root) == "test":
         return "of_test_split"
     if not (row.title.strip() or row.description.strip() or _has_picture(row)):
         return "empty"
     return None
 
 
-def _split_of(row: CatalogueRow, root: Path) -> str:
-    split = (row.split or "train").strip().lower()
-    if split in _VALIDATION_NAMES:
-        return "val"
-    if split in _TRAIN_NAMES:
-        return "train"
-    if split == "test":
-        return "test"
-    raise CatalogueError(
-        f"{root}: product {row.product_id[:40]} is of split {split[:40]!r}; allowed are train, val and test"
-    )
+def _side_of(row: CatalogueRow, root: Path) -> str:
+    try:
+        return side_of(row)
+    except CatalogueError as error:
+        raise CatalogueError(f"{root}: {error}") from error
+
+
+def _sample(rows: list[CatalogueRow], limit: int | None, seed: int) -> list[CatalogueRow]:
+    """Up to `limit` rows, in the order of the catalogue."""
+    if limit is None or limit >= len(rows):
+        return rows
+    if limit < 1:
+        raise CatalogueError(f"limit is {limit}, it must be at least 1, or null for all rows")
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:limit]
+    return [rows[row] for row in sorted(chosen.tolist())]
+
+
+def _label_names(root: Path, label_names: Path | None) -> Mapping[str, Mapping[str, str]]:
+    if label_names is None:
+        return read_label_names(root if root.is_dir() else root.parent)
+    if not label_names.exists():
+        raise CatalogueError(f"{label_names}: no such file; label_names takes a file of names, or null")
+    return read_label_names(label_names)
 
 
 def _assemble(
     kept: Sequence[CatalogueRow],
-    validation_N: NDArray[np.bool_],
-    pseudo_N: NDArray[np.bool_],
-    groups_N: NDArray[np.int64],
+    split: Split,
+    names: Mapping[str, Mapping[str, str]],
     left_out: Mapping[str, int],
     root: Path,
 ) -> TrainingRows:
     codes = [str(row.category) for row in kept]
-    train_codes = [code for code, held_out in zip(codes, validation_N, strict=True) if not held_out]
-    labels = LabelSet.from_codes(train_codes, read_label_names(root) if root.is_dir() else {})
+    train_codes = [code for code, held_out in zip(codes, split.validation_N, strict=True) if not held_out]
+    labels = LabelSet.from_codes(train_codes, names)
     if len(labels) < 2:
         raise CatalogueError(f"{root}: its training rows have {len(labels)} category, at least 2 are needed")
-    return TrainingRows(
+    rows = TrainingRows(
         rows=tuple(kept),
         labels=labels,
         truth_N=labels.indices(codes),
-        validation_N=validation_N,
-        pseudo_N=pseudo_N,
-        groups_N=groups_N,
+        validation_N=split.validation_N,
+        pseudo_N=split.pseudo_N,
+        groups_N=split.groups_N,
         left_out=left_out,
         root=root,
     )
+    _warn_of_gaps(rows, names)
+    return rows
+
+
+def _warn_of_gaps(rows: TrainingRows, names: Mapping[str, Mapping[str, str]]) -> None:
+    """Name the categories that the model will not know, or will know from next to nothing."""
+    unseen = Counter(str(rows.rows[row].category) for row in np.flatnonzero(rows.truth_N < 0))
+    if unseen:
+        logger.warning(
+            "held out rows have categories that no training row has; the model will not know %s",
+            ", ".join(f"{code} ({count} rows)" for code, count in sorted(unseen.items())),
+        )
+    if missing := [code for code in names if code not in rows.labels]:
+        logger.warning("label_names names categories that no training row has: %s", ", ".join(missing))
+    if unnamed := [str(label.code) for label in rows.labels if names and not label.names]:
+        logger.warning("label_names has no name for these categories: %s", ", ".join(unnamed))
+    counts_C = np.bincount(rows.truth_N[rows.train_rows], minlength=len(rows.labels))
+    if rare := [str(rows.labels.label(int(c)).code) for c in np.flatnonzero(counts_C < _FEW_ROWS)]:
+        logger.warning("fewer than %d training rows have the category %s", _FEW_ROWS, ", ".join(rare))
 
 
 def _has_picture(row: CatalogueRow) -> bool:

@@ -117,15 +117,31 @@ class TorchvisionBackbone(ImageEncoder):
         nn.init.xavier_uniform_(self.weight_CD, generator=generator)
         self._set_normalization(normalization)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The trunk in the steps it can be cut between: applied one after the other they are the trunk."""
+        steps: list[nn.Module] = []
+        for child in self.trunk.children():
+            steps.extend(child.children() if isinstance(child, nn.Sequential) else [child])
+        return steps
+
     def features_NPD(self, pixels_NHWK: Tensor) -> Tensor:
         """Channels of each cell of the last map, float32."""
         num_cells = self.grid[0] * self.grid[1]
         if not len(pixels_NHWK):
             return self.weight_CD.new_zeros((0, num_cells, self.weight_CD.shape[1]))
+        map_NDHW = self.stem_NDHW(pixels_NHWK, num_tuned=0)
+        return map_NDHW.permute(0, 2, 3, 1).reshape(len(pixels_NHWK), num_cells, -1).float()
+
+    def stem_NDHW(self, pixels_NHWK: Tensor, *, num_tuned: int) -> Tensor:
+        """The map that enters the last `num_tuned` blocks, for uint8 RGB pictures."""
         scaled_NHWK = torch.addcmul(self.shift_K, pixels_NHWK.to(torch.float32), self.scale_K)
         # Colours last in memory is what convolutions are fast in, so the view costs nothing.
-        map_NDHW: Tensor = self.trunk(scaled_NHWK.permute(0, 3, 1, 2))
-        return map_NDHW.permute(0, 2, 3, 1).reshape(len(pixels_NHWK), num_cells, -1).float()
+        map_NDHW = scaled_NHWK.permute(0, 3, 1, 2)
+        blocks = self.blocks
+        for block in blocks[: len(blocks) - num_tuned]:
+            map_NDHW = block(map_NDHW)
+        return map_NDHW
 
     def head(self, features_NPD: Tensor) -> Tensor:
         """evidence_NPC; of features averaged over the cells, shape (N, 1, D), it is that of the picture."""

@@ -1,8 +1,8 @@
 """The n-grams of cleaned texts as 64-bit hashes, found by arithmetic on whole arrays of code points.
 
-Word n-grams are runs of two or more word characters (letters, digits, underscore; shorter runs do not count)
-and pairs of neighbouring ones. Character n-grams have 3 to 5 code points, lie within a stretch between spaces
-and may take in the space on either side. An n-gram is known by the hash of its code points and its kind, in
+Word n-grams are runs of word characters (letters, digits, underscore) and pairs of neighbouring ones.
+Character n-grams have 2 to 6 code points, lie within a stretch between spaces and may take in the space on
+either side. An n-gram is known by the hash of its code points and its kind, in
 every process and release: a stored vocabulary depends on it.
 
 The hashes are polynomials in the code points modulo 2^64 (Karp and Rabin, 1987, "Efficient randomized
@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 
 __all__ = ["MAX_CHAR_NGRAM", "MIN_CHAR_NGRAM", "Block", "Ngrams", "extract_ngrams"]
 
-MIN_CHAR_NGRAM: Final = 3
-MAX_CHAR_NGRAM: Final = 5
-_MIN_WORD: Final = 2
+MIN_CHAR_NGRAM: Final = 2
+MAX_CHAR_NGRAM: Final = 6
 
 _BASE: Final = np.uint64(0x9E6C63D0876A9A47)
 _INVERSE_BASE: Final = np.uint64(pow(int(_BASE), -1, 1 << 64))
@@ -75,11 +74,12 @@ def extract_ngrams(texts: Sequence[str]) -> dict[Block, Ngrams]:
 def _character_ngrams(codes_L: NDArray[np.uint32], rows_L: NDArray[np.int64]) -> Ngrams:
     code_L = codes_L.astype(np.uint64)
     visible_L = codes_L != _SPACE
-    hash_L, inside_L = code_L[:-1] * _BASE + code_L[1:], np.ones(len(codes_L) - 1, np.bool_)
+    hash_L, inside_L = code_L, visible_L[:-1] | visible_L[1:]
     hashes, starts = [], []
     for length in range(MIN_CHAR_NGRAM, MAX_CHAR_NGRAM + 1):
         hash_L = hash_L[:-1] * _BASE + code_L[length - 1 :]
-        inside_L = inside_L[:-1] & visible_L[length - 2 : -1]
+        if length > MIN_CHAR_NGRAM:
+            inside_L = inside_L[:-1] & visible_L[length - 2 : -1]
         starts.append(np.flatnonzero(inside_L))
         hashes.append(hash_L[starts[-1]] ^ _CHARACTERS[length])
     starts_T = np.concatenate(starts)
@@ -103,9 +103,7 @@ def _words(codes_L: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.i
     in_word_L = _word_characters()[codes_L]
     # The first and the last code point are spaces, so every word has both its edges here.
     edges = np.flatnonzero(in_word_L[:-1] != in_word_L[1:]) + 1
-    starts, ends = edges[::2], edges[1::2]
-    long_enough = ends - starts >= _MIN_WORD
-    return starts[long_enough], ends[long_enough]
+    return edges[::2], edges[1::2]
 
 
 def _hash_spans(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,19 +18,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from models.evaluation import Evaluation
-    from models.inputs import PreparedBatch
-    from models.runtime import Classifier
-    from schemas.catalogue_rows import CatalogueRow
-
-ALL_ROWS = "all"
-_MAX_THREADS = 8
+    from models.labels import LabelSet
 
 
 def evaluate(
     *,
     model: Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="The version to evaluate.")],
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Challenge-layout folder, CSV, TSV or JSON Lines file.")
+        Path,
+        typer.Argument(metavar="DATA", help="Challenge-layout folder, CSV, TSV, JSON Lines or Parquet file."),
     ],
     split: Annotated[
         str, typer.Option(help="Only rows of this split, and rows of none; 'all' takes every row.")
@@ -47,30 +40,46 @@ def evaluate(
         Path,
         typer.Option("--repository", envvar="SHELVER_MODEL_REPOSITORY", help="Folder of the repository."),
     ] = Path("repository"),
+    only: Annotated[
+        Literal["text", "image"] | None,
+        typer.Option(help="Score rows by their text or by their picture alone."),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Draw confusion matrix and reliability diagram into this folder."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Score a model version on labelled products.
 
     Rows go through the same preparation as events in the service. F1, accuracy and calibration are shown for
-    all rows, by what a product has (text, picture) and for each category.
+    all rows, by what a product has (text, picture) and for each category, and the accuracy of the rows that
+    the model is surest of. `--only` leaves out rows without that modality and hides the other one.
 
     Raises:
-        CatalogueError: the data cannot be read, or there is no labelled row to score.
+        CatalogueError: the data cannot be read, there is no labelled row to score, or the folder of pictures
+            cannot be written.
         ModelError: there is no such version, it is damaged, or there is no such device.
     """
+    from models.catalogue_scoring import labelled_rows, score_rows, unknown_categories
     from models.evaluation import evaluate as compare
     from models.repository import ModelRepository
     from models.runtime import Classifier
 
     location = ModelRepository(model_repository).resolve(model)
-    rows = labelled_rows(data, split=split, limit=limit)
+    rows = labelled_rows(data, split=split, limit=limit, only=only)
+    _ensure_folder(pictures)
     classifier = Classifier.load(location.folder, device)
     began = time.perf_counter()
     with _progress_bar(len(rows)) as advance:
         scored = score_rows(classifier, rows, batch_size=batch_size, on_scored=advance)
+    seconds = time.perf_counter() - began
+    truth_B = classifier.labels.indices([row.category or "" for row in rows])
     result = compare(
         scored.probabilities_BC,
-        classifier.labels.indices([row.category or "" for row in rows]),
+        truth_B,
         classifier.labels,
         text_present_B=scored.text_present_B,
         image_present_B=scored.image_present_B,
@@ -80,98 +89,44 @@ def evaluate(
         "version": classifier.version,
         "data": str(data),
         "split": split,
+        "only": only,
         "device": str(classifier.device),
-        "rows_per_second": round(len(rows) / (time.perf_counter() - began), 1),
+        "rows_per_second": round(len(rows) / seconds, 1),
         "unused_pictures": scored.unused_pictures,
+        "unknown_categories": unknown_categories(rows, classifier.labels),
+        "absent_categories": [entry.code for entry in result.per_class if not entry.support],
         **result.to_json(),
     }
+    if pictures is not None:
+        _draw(pictures, scored.probabilities_BC, truth_B, classifier.labels)
     _show(report, result, as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoredRows:
-    """What a version says of B rows, and which modalities it had for each."""
-
-    probabilities_BC: NDArray[np.float32]
-    text_present_B: NDArray[np.bool_]
-    image_present_B: NDArray[np.bool_]
-    unused_pictures: dict[str, int]
-
-
-def labelled_rows(data: Path, *, split: str = "val", limit: int | None = None) -> list[CatalogueRow]:
-    """The rows of a catalogue that have a category and are of a split, or of none.
-
-    Raises:
-        CatalogueError: the data cannot be read, or has no such row.
-    """
-    from schemas.catalogue import read_catalogue
+def _ensure_folder(folder: Path | None) -> None:
+    """Make sure that pictures can be written before anything is scored."""
     from schemas.errors import CatalogueError
 
-    rows: list[CatalogueRow] = []
-    splits: Counter[str] = Counter()
-    for row in read_catalogue(data):
-        if row.category is None:
-            continue
-        splits[row.split or "none"] += 1
-        if split == ALL_ROWS or row.split is None or row.split == split:
-            rows.append(row)
-        if len(rows) == limit:
-            break
-    if not rows:
-        found = ", ".join(f"{name} ({count} rows)" for name, count in sorted(splits.items())) or "none"
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
         raise CatalogueError(
-            f"{data}: no labelled row is of split {split!r}; splits of labelled rows there: {found}; "
-            f"choose one with --split, or --split {ALL_ROWS}"
-        )
-    return rows
+            f"{folder}: pictures cannot be written there ({error.strerror or error}); choose another folder"
+        ) from error
 
 
-def score_rows(
-    classifier: Classifier,
-    rows: Sequence[CatalogueRow],
-    *,
-    batch_size: int = 64,
-    on_scored: Callable[[int], object] = lambda _num_rows: None,
-) -> ScoredRows:
-    """Score rows as the service scores events, in batches; the next batch is prepared meanwhile.
+def _draw(
+    folder: Path, probabilities_BC: NDArray[np.float32], truth_B: NDArray[np.int64], labels: LabelSet
+) -> None:
+    from models.evaluation import confusion_matrix, reliability
+    from models.evaluation_pictures import confusion_figure, reliability_figure, write_figure
 
-    Args:
-        classifier: the version.
-        rows: at least one.
-        batch_size: rows scored at a time.
-        on_scored: told the number of rows after each batch.
-    """
-    import numpy as np
-
-    parts = []
-    reasons: Counter[str] = Counter()
-    for prepared in _prepared_batches(classifier, rows, batch_size):
-        scores = classifier.score(prepared)
-        parts.append((scores.probabilities_BC, prepared.text.present_B, prepared.image_present_B))
-        reasons.update(str(reason) for reason in prepared.image_reasons if reason is not None)
-        on_scored(prepared.num_products)
-    probabilities, text_present, image_present = map(np.concatenate, zip(*parts, strict=True))
-    return ScoredRows(probabilities, text_present, image_present, dict(reasons))
-
-
-def _prepared_batches(
-    classifier: Classifier, rows: Sequence[CatalogueRow], batch_size: int
-) -> Iterator[PreparedBatch]:
-    from models.catalogue_products import product_of
-
-    num_threads = min(_MAX_THREADS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(num_threads) as pictures, ThreadPoolExecutor(1) as ahead:
-
-        def prepare(first: int) -> PreparedBatch:
-            products = list(pictures.map(product_of, rows[first : first + batch_size]))
-            return classifier.prepare(products, pictures)
-
-        following = ahead.submit(prepare, 0)
-        for first in range(batch_size, len(rows) + batch_size, batch_size):
-            prepared = following.result()
-            if first < len(rows):
-                following = ahead.submit(prepare, first)
-            yield prepared
+    counts_CC = confusion_matrix(probabilities_BC, truth_B)
+    write_figure(folder / "confusion.png", confusion_figure(counts_CC, labels))
+    write_figure(folder / "reliability.png", reliability_figure(reliability(probabilities_BC, truth_B)))
 
 
 @contextmanager
@@ -205,8 +160,15 @@ def _summary(report: dict[str, Any], result: Evaluation) -> Table:
         ("macro F1", f"{result.macro_f1:.4f}"),
         ("accuracy", f"{result.accuracy:.4f}"),
         ("calibration error", f"{result.ece:.4f}"),
+        *(
+            (f"accuracy of the surest {float(share):.0%}", f"{accuracy:.4f}")
+            for share, accuracy in result.selective_accuracy.items()
+        ),
         ("rows a second", f"{report['rows_per_second']}"),
-        ("categories unknown to the model", f"{result.unknown_rows} rows"),
+        *(
+            (f"category {code[:40]} unknown to the model", f"{rows} rows")
+            for code, rows in report["unknown_categories"].items()
+        ),
         ("no finite scores", f"{result.non_finite_rows} rows"),
         *(
             (f"picture not used: {reason}", f"{rows} rows")
@@ -219,9 +181,11 @@ def _summary(report: dict[str, Any], result: Evaluation) -> Table:
 
 
 def _modality_table(result: Evaluation) -> Table:
-    table = _table("By what a product has", "Modalities", "Rows", "Weighted F1", "Accuracy")
+    table = _table("By what a product has", "Modalities", "Rows", "Weighted F1", "Accuracy", "ECE")
     for name, scores in result.by_modality.items():
-        table.add_row(name, f"{scores.rows}", f"{scores.weighted_f1:.4f}", f"{scores.accuracy:.4f}")
+        table.add_row(
+            name, f"{scores.rows}", f"{scores.weighted_f1:.4f}", f"{scores.accuracy:.4f}", f"{scores.ece:.4f}"
+        )
     return table
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
-from models.evaluation import evaluate, softmax
+from models.evaluation import confusion_matrix, evaluate, reliability, softmax
 from models.labels import LabelSet
 
 LABELS = LabelSet.from_codes([10, 40, 50, 60, "books"], {"10": {"fr": "Livres"}})
@@ -118,3 +118,43 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 def test_probabilities_of_huge_logits_stay_finite() -> None:
     logits_BC = np.array([[1e30, 0.0], [-1e30, 0.0]], np.float32)
     np.testing.assert_array_equal(softmax(logits_BC), [[1, 0], [0, 1]])
+
+
+def test_the_surest_rows_are_measured_alone() -> None:
+    probabilities_BC = np.full((10, len(LABELS)), 0.05, np.float32)
+    probabilities_BC[:, 0] = np.linspace(0.4, 0.9, 10)
+    truth_B = np.array([1, 1, 1, 1, 0, 1, 0, 0, 0, 0])
+    scores = evaluate(probabilities_BC, truth_B, LABELS)
+    assert scores.selective_accuracy == {"0.5": 4 / 5, "0.8": 5 / 8}
+
+
+def test_of_equally_sure_rows_the_first_count_and_rows_without_scores_come_last() -> None:
+    probabilities_BC = np.full((4, len(LABELS)), 0.2, np.float32)
+    probabilities_BC[0] = np.nan
+    scores = evaluate(probabilities_BC, np.array([0, 0, 0, 1]), LABELS)
+    assert scores.selective_accuracy == {"0.5": 1.0, "0.8": 0.5}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60))
+def test_the_confusion_matrix_counts_every_row_once(seed: int, rows: int) -> None:
+    probabilities_BC, truth_B = scored(seed, rows)
+    truth_B[::7] = -1
+    counts_CC = confusion_matrix(probabilities_BC, truth_B)
+    known = truth_B >= 0
+    assert counts_CC.sum() == known.sum()
+    assert counts_CC.sum(axis=1).tolist() == np.bincount(truth_B[known], minlength=len(LABELS)).tolist()
+    assert np.trace(counts_CC) == (probabilities_BC.argmax(axis=1) == truth_B)[known].sum()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60))
+def test_bins_of_reliability_hold_every_row(seed: int, rows: int) -> None:
+    probabilities_BC, truth_B = scored(seed, rows)
+    bins = reliability(probabilities_BC, truth_B)
+    assert bins.rows_K.sum() == rows
+    filled = bins.rows_K > 0
+    edges = np.linspace(0, 1, len(bins.rows_K) + 1)
+    assert np.all(bins.confidence_K[filled] <= edges[1:][filled] + 1e-6)
+    assert np.all(bins.confidence_K[filled] >= edges[:-1][filled] - 1e-6)
+    assert (bins.rows_K * bins.accuracy_K).sum() == pytest.approx(
+        (probabilities_BC.argmax(axis=1) == truth_B).sum()
+    )

@@ -109,7 +109,7 @@ def test_a_link_out_of_the_folder_is_not_followed(pictures: Path) -> None:
         list(read_catalogue(path))
 
 
-@pytest.mark.parametrize("name", ["products.parquet", "products", "products.json"])
+@pytest.mark.parametrize("name", ["products.xlsx", "products", "products.json"])
 def test_what_is_no_catalogue_is_refused_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(CatalogueError, match="no such file or folder"):
         read_catalogue(tmp_path / name)

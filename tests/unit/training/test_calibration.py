@@ -8,7 +8,6 @@ from torch.nn import functional
 from models.fusion import Evidence, FusionNetwork
 from tests.tiny_models import tiny_network
 from training.calibration import fit_fusion, fit_temperature
-from training.stages import FeatureHead
 
 NUM_ROWS, NUM_CATEGORIES = 4_000, 3
 
@@ -72,15 +71,3 @@ def test_rows_without_any_modality_cannot_be_fitted_on() -> None:
     evidence = Evidence(torch.zeros(3, 2), torch.zeros(3, 2), nothing, nothing)
     with pytest.raises(ValueError, match="nothing to fit"):
         fit_fusion(evidence, torch.zeros(3, dtype=torch.int64), torch.ones(3))
-
-
-def test_a_head_on_standardised_features_folds_into_one_on_features_as_they_are() -> None:
-    features = 5 + 3 * torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
-    head = FeatureHead(features, NUM_CATEGORIES)
-    torch.nn.init.normal_(head.linear.weight)
-    weight, bias = head.folded()
-    standardised = (features - features.mean(dim=0)) / features.std(dim=0)
-    torch.testing.assert_close(
-        functional.linear(features, weight, bias), head.linear(standardised), atol=1e-4, rtol=1e-4
-    )
-    torch.testing.assert_close(head(features), head.linear(standardised), atol=1e-4, rtol=1e-4)

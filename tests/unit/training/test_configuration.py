@@ -1,10 +1,12 @@
 """Every choice of the Hydra configuration composes, and what does not exist is refused."""
 
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
 
+from tests.unit.training.networks import SETTINGS, dropout_network, fitter, separable_rows
 from training.run import compose_config
 
 CHOICES = [
@@ -20,12 +22,50 @@ CHOICES = [
 def test_a_choice_composes(choice: str) -> None:
     cfg = compose_config(["data.root=somewhere", choice])
     assert cfg.data.root == "somewhere"
-    assert cfg.text.epochs > 0
+    assert cfg.seed == 1
 
 
 def test_there_is_a_choice_for_every_part() -> None:
     groups = {choice.split("=")[0] for choice in CHOICES}
-    assert groups == {"data", "text", "image", "fusion", "optimizer", "trainer", "experiment"}
+    assert groups == {
+        "model",
+        "data",
+        "text",
+        "image",
+        "fusion",
+        "optimizer",
+        "trainer",
+        "callbacks",
+        "logger",
+        "experiment",
+    }
+
+
+@pytest.mark.parametrize("choice", [each for each in CHOICES if each.startswith(("logger", "callbacks"))])
+def test_a_choice_of_loggers_or_callbacks_is_built(choice: str, tmp_path: Path) -> None:
+    if choice in ("logger=mlflow", "logger=all"):
+        pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    run = fitter(tmp_path, choice)
+    network = dropout_network()
+    run.fit("text", network, separable_rows(), SETTINGS)
+    assert run.loggers("run") or choice == "logger=none"
+
+
+@pytest.mark.parametrize("choice", [each for each in CHOICES if each.startswith("model")])
+def test_a_model_chooses_its_encoders(choice: str) -> None:
+    cfg = compose_config(["data.root=somewhere", choice])
+    chosen = {
+        "fusion": ("ngram_bag", "torchvision"),
+        "text": ("ngram_bag", "none"),
+        "image": ("none", "torchvision"),
+        "original": ("embedding_bag", "torchvision"),
+    }
+    assert (cfg.text.kind, cfg.image.kind) == chosen[choice.split("=")[1]]
+
+
+def test_a_choice_of_the_user_counts_more_than_the_models() -> None:
+    cfg = compose_config(["data.root=somewhere", "model=original", "image=resnet18"])
+    assert (cfg.text.kind, cfg.image.architecture) == ("embedding_bag", "resnet18")
 
 
 @pytest.mark.parametrize("override", ["text=nothing", "text.epohcs=3", "nonsense"])

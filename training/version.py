@@ -1,0 +1,188 @@
+"""What a run ends with: a version in the repository, with its scores, its split and its card."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from models.bundle import BundleMetadata, library_versions, write_bundle
+from models.evaluation import Evaluation
+from models.fusion import FusionNetwork
+from models.golden import pick_golden_products
+from models.image.base import ImageEncoder
+from models.inputs import Product
+from models.model_card import CardFacts, model_card
+from models.repository import ModelLocation, ModelRepository
+from models.text.base import TextEncoder
+from training.fitting import Fitter
+from training.scoring import HeldOutScores
+from training.stacking import Stages
+
+__all__ = ["TrainedVersion", "Training", "log_summary", "publish"]
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """A fitted network and how it came about.
+
+    Attributes:
+        network: calibrated, in evaluation mode.
+        stages: its modalities.
+        scores: on the rows held out.
+        out_of_fold: what the fusion adds, as `OutOfFold.scores` gives it.
+        seconds: from the first row read to the last score.
+    """
+
+    network: FusionNetwork
+    stages: Stages
+    scores: HeldOutScores
+    out_of_fold: dict[str, Any]
+    seconds: float
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of `metrics.json`."""
+        return self.scores.to_json() | {
+            "out_of_fold": self.out_of_fold,
+            "training_seconds": round(self.seconds, 1),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedVersion:
+    """A new version and how it scores on the rows held out."""
+
+    location: ModelLocation
+    scores: HeldOutScores
+    out_of_fold: dict[str, Any]
+    is_champion: bool
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Scores of the fusion on the rows held out."""
+        return self.scores.evaluation
+
+
+def publish(cfg: DictConfig, training: Training) -> TrainedVersion:
+    """Write the version; it becomes champion as `cfg.promote` says.
+
+    Raises:
+        models.errors.ModelError: the repository cannot be written.
+    """
+    repository = ModelRepository(cfg.repository)
+    rows = training.stages.rows
+    fingerprint = rows.fingerprint() | _broken_pictures(training.stages)
+    metadata = BundleMetadata(
+        golden=pick_golden_products(_golden_candidates(training.stages)),
+        metrics=training.metrics(),
+        data_fingerprint=fingerprint,
+        split=rows.split(),
+        config=plain_config(cfg),
+        card=_card(cfg, training, fingerprint),
+    )
+    location = repository.publish(
+        cfg.name,
+        lambda folder, version: write_bundle(
+            folder, training.network, rows.labels, name=cfg.name, version=version, metadata=metadata
+        ),
+    )
+    is_first = CHAMPION not in repository.aliases(cfg.name)
+    is_champion = cfg.promote == "always" or (cfg.promote == "auto" and is_first)
+    if is_champion:
+        repository.promote(str(location), CHAMPION)
+    return TrainedVersion(location, training.scores, training.out_of_fold, is_champion)
+
+
+def log_summary(fitter: Fitter, cfg: DictConfig, trained: TrainedVersion) -> None:
+    """Put the hyperparameters of the run and its final scores side by side into its loggers."""
+    scores = trained.evaluation
+    finals = {
+        "final/f1_weighted": scores.weighted_f1,
+        "final/f1_macro": scores.macro_f1,
+        "final/accuracy": scores.accuracy,
+        "final/ece": scores.ece,
+    }
+    parameters = plain_config(cfg) | {"version": str(trained.location)}
+    for logger in fitter.loggers("run"):
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(parameters, finals)
+        else:
+            logger.log_hyperparams(parameters)
+            logger.log_metrics(finals)
+        logger.save()
+        logger.finalize("success")
+
+
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration without the paths of this machine."""
+    plain: Any = OmegaConf.to_container(OmegaConf.merge(cfg, {"run_dir": "run"}), resolve=True)
+    for group, key in (
+        ("data", "root"),
+        ("data", "label_names"),
+        ("data", "cache_dir"),
+        ("image", "weights"),
+    ):
+        if plain[group].get(key):
+            plain[group][key] = Path(plain[group][key]).name
+    plain["repository"] = Path(plain["repository"]).name
+    return {str(key): value for key, value in plain.items() if key != "fit_name"}
+
+
+def _broken_pictures(stages: Stages) -> dict[str, int]:
+    broken = {} if stages.image is None else stages.image.broken
+    return {f"broken_pictures_{reason}": count for reason, count in sorted(broken.items())}
+
+
+def _golden_candidates(stages: Stages) -> Iterator[Product]:
+    """Training rows from as many categories as there are, those with a picture first."""
+    rows = stages.rows
+    pictured_N = np.zeros(len(rows), np.bool_) if stages.image is None else stages.image.present_N
+    order = sorted(rows.train_rows.tolist(), key=lambda row: (not pictured_N[row], row))
+    first_of: dict[int, int] = {}
+    for row in order:
+        first_of.setdefault(int(rows.truth_N[row]), row)
+    first = list(first_of.values())
+    chosen = set(first)
+    for row in [*first, *(row for row in order if row not in chosen)]:
+        yield rows.product(row)
+
+
+def _card(cfg: DictConfig, training: Training, fingerprint: dict[str, Any]) -> str:
+    rows, scores = training.stages.rows, training.scores
+    counts_C = np.bincount(rows.truth_N[rows.train_rows], minlength=len(rows.labels))
+    text, image = training.network.text, training.network.image
+    return model_card(
+        CardFacts(
+            name=cfg.name,
+            labels=rows.labels,
+            text=None if text is None else _described(text),
+            image=None if image is None else _described(image),
+            evaluation=scores.evaluation,
+            ece_before=scores.ece_before,
+            alone={"text": scores.text_alone, "picture": scores.image_alone},
+            out_of_fold=training.out_of_fold,
+            data=fingerprint,
+            training_rows={
+                str(code): int(count) for code, count in zip(rows.labels.codes, counts_C, strict=True)
+            },
+            overrides=[_without_folders(each) for each in cfg.overrides],
+            seed=cfg.seed,
+            libraries=library_versions(),
+        )
+    )
+
+
+def _described(encoder: TextEncoder | ImageEncoder) -> str:
+    """The kind of an encoder, and the numbers and names of its configuration."""
+    plain = {name: value for name, value in encoder.config().items() if isinstance(value, int | float | str)}
+    return f"{encoder.kind} ({', '.join(f'{name} {value}' for name, value in plain.items())})"
+
+
+def _without_folders(override: str) -> str:
+    name, equals, value = override.partition("=")
+    return f"{name}{equals}{Path(value).name}" if "/" in value else override
