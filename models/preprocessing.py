@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.errors import ImageError, ImageReason
 from models.image.base import ImageEncoder
-from models.image.decoding import ImageLimits, decode_image
+from models.image.decoding import ImageLimits, Resize, decode_image
 from models.inputs import PreparedBatch, Product, TextFeatures
 from models.text.base import TextEncoder
 
@@ -30,6 +30,7 @@ class Preprocessor:
     ) -> None:
         self._text = text
         self._image_size = None if image is None else image.image_size
+        self._resize = Resize.FIT if image is None else image.resize
         self._limits = limits or ImageLimits()
 
     def prepare(self, products: Sequence[Product], executor: Executor | None = None) -> PreparedBatch:
@@ -73,7 +74,7 @@ class Preprocessor:
 
     def _decode(self, data: bytes) -> Picture:
         try:
-            return decode_image(data, self._image_size or 0, self._limits)
+            return decode_image(data, self._image_size or 0, self._limits, self._resize)
         except ImageError as error:
             return error.reason
 

@@ -18,7 +18,6 @@ from models.inputs import PreparedBatch, TensorBatch, TextFeatures
 
 __all__ = [
     "FeatureInputs",
-    "PictureInputs",
     "StageBatch",
     "StageData",
     "StageInputs",
@@ -54,28 +53,8 @@ class TextInputs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PictureInputs:
-    """Pictures as pixels, uint8 (N, H, W, K), for an encoder whose every layer learns."""
-
-    pixels_NHWK: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.pixels_NHWK)
-
-    def take(self, rows_B: NDArray[np.int64], device: torch.device) -> TensorBatch:
-        """These pictures, one a product, without texts."""
-        prepared = PreparedBatch(
-            TextFeatures.absent(len(rows_B)),
-            self.pixels_NHWK[rows_B],
-            np.arange(len(rows_B)),
-            (None,) * len(rows_B),
-        )
-        return prepared.to_tensors(device)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class FeatureInputs:
-    """Features of pictures, float32 (N, D), averaged over the cells: the input of a linear head."""
+    """Features of N rows that were computed before, of any shape behind the first letter."""
 
     features_ND: Tensor
 
@@ -83,7 +62,7 @@ class FeatureInputs:
         return len(self.features_ND)
 
     def take(self, rows_B: NDArray[np.int64], device: torch.device) -> Tensor:
-        """features_BD of these rows."""
+        """The features of these rows."""
         return self.features_ND[torch.from_numpy(rows_B)].to(device)
 
 

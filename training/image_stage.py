@@ -29,7 +29,7 @@ class TuningSettings:
     """What learns of a backbone.
 
     Attributes:
-        num_tuned: its last blocks that learn; 0 for the head alone.
+        num_tuned: its last blocks that learn; 0 for the head alone, the number of all for the whole of it.
         dropout: of the mean feature, before the head.
         bf16: learn in bfloat16, twice as fast where the processor has it; scores are always in float32.
         fit: how long and how fast.
@@ -50,6 +50,8 @@ class LearningPart(nn.Module):
 
     mean_D: Tensor
     std_D: Tensor
+    scale_D: Tensor
+    shift_D: Tensor
 
     def __init__(self, backbone: TorchvisionBackbone, maps_MVHWD: Tensor, settings: TuningSettings) -> None:
         """Copy the blocks; features are brought to mean 0 and variance 1 over some pictures.
@@ -68,6 +70,9 @@ class LearningPart(nn.Module):
         self.head = nn.Linear(backbone.weight_CD.shape[1], backbone.num_categories)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self._from_pixels = settings.num_tuned == len(blocks)
+        self.register_buffer("scale_D", backbone.scale_K)
+        self.register_buffer("shift_D", backbone.shift_K)
         with torch.no_grad():
             features_MD = self._features_of_many(maps_MVHWD)
         self.register_buffer("mean_D", features_MD.mean(dim=0))
@@ -82,7 +87,10 @@ class LearningPart(nn.Module):
 
     def features_BD(self, map_BHWD: Tensor) -> Tensor:
         """The mean of the last map."""
-        map_BDHW = map_BHWD.permute(0, 3, 1, 2).to(self.head.weight.dtype)
+        map_BHWD = map_BHWD.to(self.head.weight.dtype)
+        if self._from_pixels:
+            map_BHWD = torch.addcmul(self.shift_D, map_BHWD, self.scale_D)
+        map_BDHW = map_BHWD.permute(0, 3, 1, 2)
         with torch.autocast(map_BDHW.device.type, torch.bfloat16, enabled=self._bf16 and self.training):
             features_BD: Tensor = self.blocks(map_BDHW).mean(dim=(2, 3))
         return features_BD.float()

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from omegaconf import DictConfig
 
+from models.errors import ModelError
 from models.image.backbones import RANDOM, TorchvisionBackbone
 from training.backbone_weights import find_weights
 from training.cache import default_cache_dir
@@ -22,6 +23,7 @@ __all__ = ["torchvision_stage"]
 
 logger = logging.getLogger(__name__)
 
+ALL_BLOCKS: Final = "all"
 NUM_SETTLING_PICTURES: Final = 64
 """Training pictures that the statistics of a random backbone come from."""
 
@@ -33,27 +35,40 @@ def torchvision_stage(
     settings = cfg.image
     weights = find_weights(settings.weights, settings.architecture, rows.root)
     backbone = TorchvisionBackbone(
-        settings.architecture, len(rows.labels), weights=weights, image_size=settings.image_size
+        settings.architecture,
+        len(rows.labels),
+        weights=weights,
+        image_size=settings.image_size,
+        resize=settings.resize,
     ).eval()
+    num_tuned = _num_tuned(settings.num_tuned_blocks, len(backbone.blocks))
     asked = np.flatnonzero(rows.pictured_N)
     pictures = [partial(rows.picture, row) for row in asked.tolist()]
     if weights == RANDOM:
         known = np.flatnonzero(~rows.validation_N[asked])[:NUM_SETTLING_PICTURES]
-        pixels, _ = decode_pictures([pictures[place] for place in known], settings.image_size)
+        pixels, _ = decode_pictures([pictures[place] for place in known], backbone)
         settle_batch_norm(backbone, [*pixels.values()])
     task = fitter.progress.add_task("pictures", total=len(asked))
     maps = compute_maps(
-        FrozenPart(backbone, settings.num_tuned_blocks, settings.mirrored, settings.bf16),
+        FrozenPart(backbone, num_tuned, settings.mirrored, settings.bf16),
         pictures,
         cache_dir=_cache_dir(cfg.data),
         num_threads=cfg.data.num_workers,
         advance=lambda done: fitter.progress.advance(task, done),
     )
     _warn_of_broken(maps.broken, len(asked))
-    tuning = TuningSettings(
-        settings.num_tuned_blocks, settings.dropout, settings.bf16, FitSettings.of(settings)
-    )
+    tuning = TuningSettings(num_tuned, settings.dropout, settings.bf16, FitSettings.of(settings))
     return ImageStage(fitter, stage_rows, backbone, (asked, maps), tuning)
+
+
+def _num_tuned(setting: int | str, num_blocks: int) -> int:
+    if setting == ALL_BLOCKS:
+        return num_blocks
+    if isinstance(setting, int) and 0 <= setting <= num_blocks:
+        return setting
+    raise ModelError(
+        f"num_tuned_blocks is {str(setting)[:40]!r}, it must be {ALL_BLOCKS}, or from 0 to {num_blocks}"
+    )
 
 
 def _cache_dir(settings: DictConfig) -> Path | None:

@@ -50,7 +50,8 @@ class PictureMaps:
 
     Attributes:
         found: int64, which of the pictures asked for these are, rising.
-        maps_NVHWD: bfloat16; float32 with H = W = 1 where the whole backbone is frozen: the mean of its map.
+        maps_NVHWD: bfloat16; float32 with H = W = 1 where the whole backbone is frozen: the mean of its map;
+            uint8 pixels where all of it learns.
         broken: why and how many pictures could not be used.
     """
 
@@ -79,6 +80,8 @@ class FrozenPart:
     def maps_NVHWD(self, pixels_NHWK: NDArray[np.uint8]) -> Tensor:
         """Maps of decoded pictures, rounded as they are kept."""
         variants = [pixels_NHWK, pixels_NHWK[:, :, ::-1].copy()] if self.mirrored else [pixels_NHWK]
+        if self.num_tuned == len(self.backbone.blocks):
+            return torch.from_numpy(np.stack(variants, axis=1))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             maps = [
                 self.backbone.stem_NDHW(torch.from_numpy(pixels), num_tuned=self.num_tuned)
@@ -186,7 +189,7 @@ def _compute(
     part: FrozenPart, pictures: Mapping[str, Read], num_threads: int
 ) -> tuple[dict[str, Tensor], Counter[ImageReason]]:
     """Maps of pictures by their digest, and why there are none of the others."""
-    pixels, faults = decode_pictures([*pictures.values()], part.backbone.image_size, num_threads)
+    pixels, faults = decode_pictures([*pictures.values()], part.backbone, num_threads)
     if not pixels:
         return {}, faults
     names = list(pictures)
@@ -195,15 +198,19 @@ def _compute(
 
 
 def decode_pictures(
-    pictures: Sequence[Read], size_px: int, num_threads: int = 2
+    pictures: Sequence[Read], backbone: TorchvisionBackbone, num_threads: int = 2
 ) -> tuple[dict[int, NDArray[np.uint8]], Counter[ImageReason]]:
-    """Pixels of the usable pictures by their place, and why the others are not."""
+    """Pixels that the backbone takes by the place of their picture, and why others cannot be used."""
     limits = ImageLimits()
 
     def decode(read: Read) -> NDArray[np.uint8] | ImageReason:
         data = read()
         try:
-            return data if isinstance(data, ImageReason) else decode_image(data, size_px, limits)
+            return (
+                data
+                if isinstance(data, ImageReason)
+                else decode_image(data, backbone.image_size, limits, backbone.resize)
+            )
         except ImageError as error:
             return error.reason
 

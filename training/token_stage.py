@@ -78,7 +78,7 @@ class TokenStage(Generic[Encoder]):
             self._rows.truth_N,
             self._rows.weight_N,
             train_rows=fit.learn_from[self.present_N[fit.learn_from]],
-            validation_rows=fit.held_out,
+            validation_rows=fit.held_out[self.present_N[fit.held_out]],
             batch_size=self._settings.batch_size,
             seed=self._fitter.seed + number,
             titles=self._rows.titles,

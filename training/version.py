@@ -15,6 +15,7 @@ from models.fusion import FusionNetwork
 from models.golden import pick_golden_products
 from models.image.base import ImageEncoder
 from models.inputs import Product
+from models.labels import LabelSet
 from models.model_card import CardFacts, model_card
 from models.repository import ModelLocation, ModelRepository
 from models.text.base import TextEncoder
@@ -58,6 +59,7 @@ class TrainedVersion:
     """A new version and how it scores on the rows held out."""
 
     location: ModelLocation
+    labels: LabelSet
     scores: HeldOutScores
     out_of_fold: dict[str, Any]
     is_champion: bool
@@ -95,7 +97,7 @@ def publish(cfg: DictConfig, training: Training) -> TrainedVersion:
     is_champion = cfg.promote == "always" or (cfg.promote == "auto" and is_first)
     if is_champion:
         repository.promote(str(location), CHAMPION)
-    return TrainedVersion(location, training.scores, training.out_of_fold, is_champion)
+    return TrainedVersion(location, rows.labels, training.scores, training.out_of_fold, is_champion)
 
 
 def log_summary(fitter: Fitter, cfg: DictConfig, trained: TrainedVersion) -> None:

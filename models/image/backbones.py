@@ -16,6 +16,7 @@ from torchvision.models import get_model
 
 from models.errors import BundleError, UnsupportedKindError
 from models.image.base import ImageEncoder
+from models.image.decoding import Resize
 
 __all__ = ["ARCHITECTURES", "RANDOM", "TORCHVISION", "TorchvisionBackbone"]
 
@@ -83,7 +84,7 @@ class TorchvisionBackbone(ImageEncoder):
         *,
         weights: str | Path | None = None,
         image_size: int = 224,
-        frozen: bool = True,
+        resize: str = Resize.FIT,
         generator: torch.Generator | None = None,
     ) -> None:
         """Build the backbone and fill it.
@@ -94,7 +95,7 @@ class TorchvisionBackbone(ImageEncoder):
             weights: `RANDOM`, which None means as well, `TORCHVISION`, or a file with a state dict under
                 torchvision's names (.safetensors, or .pth without any code in it).
             image_size: height and width of the pictures in pixels, a multiple of 32.
-            frozen: whether training leaves the backbone, batch norm statistics included, as it is.
+            resize: how pictures are brought to that size, one of `models.image.decoding.Resize`.
             generator: of the first weights of the head.
 
         Raises:
@@ -107,10 +108,10 @@ class TorchvisionBackbone(ImageEncoder):
         self.architecture = architecture
         self.num_categories = num_categories
         self.image_size = image_size
+        self.resize = _resize_of(resize)
         self.grid = (image_size // _STRIDE_PX, image_size // _STRIDE_PX)
-        self.frozen = frozen
         self.trunk, normalization = _build_trunk(architecture, weights or RANDOM)
-        self.trunk.requires_grad_(not frozen).train(not frozen)
+        self.trunk.requires_grad_(requires_grad=False).eval()
         width = ARCHITECTURES[architecture].num_channels
         self.weight_CD = nn.Parameter(torch.empty(num_categories, width))
         self.bias_C = nn.Parameter(torch.zeros(num_categories))
@@ -148,10 +149,9 @@ class TorchvisionBackbone(ImageEncoder):
         return functional.linear(features_NPD, self.weight_CD, self.bias_C) / features_NPD.shape[1]
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode; a frozen backbone stays in evaluation mode."""
+        """Set training mode; the trunk stays in evaluation mode: what learns of it learns in a copy."""
         super().train(mode)
-        if self.frozen:
-            self.trunk.eval()
+        self.trunk.eval()
         return self
 
     def config(self) -> dict[str, Any]:
@@ -160,6 +160,7 @@ class TorchvisionBackbone(ImageEncoder):
             "architecture": self.architecture,
             "num_categories": self.num_categories,
             "image_size": self.image_size,
+            "resize": str(self.resize),
             "mean": list(self.normalization.mean_K),
             "std": list(self.normalization.std_K),
         }
@@ -173,6 +174,7 @@ class TorchvisionBackbone(ImageEncoder):
                 config["num_categories"],
                 weights=RANDOM,
                 image_size=config["image_size"],
+                resize=config.get("resize", Resize.FIT),
             )
             encoder._set_normalization(_Normalization(tuple(config["mean"]), tuple(config["std"])))
         except (KeyError, TypeError) as error:
@@ -184,6 +186,13 @@ class TorchvisionBackbone(ImageEncoder):
         mean_K, std_K = torch.tensor(normalization.mean_K), torch.tensor(normalization.std_K)
         self.register_buffer("scale_K", 1 / (255 * std_K), persistent=False)
         self.register_buffer("shift_K", -mean_K / std_K, persistent=False)
+
+
+def _resize_of(name: str) -> Resize:
+    try:
+        return Resize(name)
+    except ValueError as error:
+        raise BundleError(f"resize is {name[:40]!r}, it must be one of {', '.join(Resize)}") from error
 
 
 def _build_trunk(architecture: str, weights: str | Path) -> tuple[nn.Module, _Normalization]:

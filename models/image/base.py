@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from models.image.decoding import Resize
 from models.inputs import TensorBatch
 
 __all__ = ["ImageEncoder"]
@@ -27,6 +28,9 @@ class ImageEncoder(nn.Module, ABC):
 
     image_size: int
     """Height and width of the pictures it takes, in pixels."""
+
+    resize: Resize = Resize.FIT
+    """How pictures are brought to that size."""
 
     grid: tuple[int, int]
     """Rows and columns of cells; P is their product."""

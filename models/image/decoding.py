@@ -1,13 +1,15 @@
 """From the bytes of any file to a square of RGB pixels: the one decoder, for training and for serving.
 
-The picture is turned as its EXIF orientation says, scaled to fit the square and put in its middle on white,
-the ground of catalogue photos; transparent pixels become white, too. Colour profiles are ignored and numbers
+The picture is turned as its EXIF orientation says and brought to the square: scaled to fit and put in its
+middle on white, the ground of catalogue photos, unless the model wants it cropped or stretched. Transparent
+pixels become white, too. Colour profiles are ignored and numbers
 taken for sRGB, CMYK is read as Adobe writes it (inverted), samples of 16 bits lose their lower half, and of
 several frames the first is taken. A JPEG is read at a fraction of its size where that is still large enough.
 
 Pillow's plugins are called by name, not through `Image.open`, so no other format is ever tried.
 """
 
+from enum import StrEnum
 from io import BytesIO
 from typing import Final
 
@@ -27,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import ImageError, ImageReason
 from models.image.formats import Container, ImageFormat, open_container
 
-__all__ = ["ImageLimits", "decode_image"]
+__all__ = ["ImageLimits", "Resize", "decode_image"]
 
 _PLUGINS: Final[dict[ImageFormat, type[ImageFile.ImageFile]]] = {
     ImageFormat.JPEG: JpegImagePlugin.JpegImageFile,
@@ -49,6 +51,19 @@ _WHITE: Final = (255, 255, 255)
 
 # A hostile progressive JPEG goes over all its pixels thousands of times, an honest one about ten times.
 _MAX_SCANS_OF_LARGEST: Final = 16
+_MAX_BEYOND: Final = 8
+"""How many squares long a picture is made at most before it is cropped to one; a longer one is squeezed."""
+
+
+class Resize(StrEnum):
+    """How a picture that is no square becomes one."""
+
+    FIT = "fit"
+    """All of it is seen, with white beside it."""
+    CROP = "crop"
+    """Its middle is seen, without what is beyond the square."""
+    STRETCH = "stretch"
+    """All of it is seen, out of proportion."""
 
 
 class ImageLimits(BaseModel):
@@ -62,7 +77,9 @@ class ImageLimits(BaseModel):
     )
 
 
-def decode_image(data: bytes, size_px: int, limits: ImageLimits) -> NDArray[np.uint8]:
+def decode_image(
+    data: bytes, size_px: int, limits: ImageLimits, resize: Resize = Resize.FIT
+) -> NDArray[np.uint8]:
     """The picture of a JPEG, MPO, PNG, GIF, WebP or BMP file, uint8 of shape (size_px, size_px, 3).
 
     Depends on nothing but its arguments and may run in any number of threads; Pillow works without the lock.
@@ -77,7 +94,7 @@ def decode_image(data: bytes, size_px: int, limits: ImageLimits) -> NDArray[np.u
     container = open_container(data)
     _check_size(container, limits)
     try:
-        return _decode(container, size_px)
+        return _decode(container, size_px, resize)
     except Exception as error:  # Pillow raises almost anything on damaged files
         raise _as_image_error(error, container) from error
 
@@ -104,17 +121,31 @@ def _as_image_error(error: Exception, container: Container) -> ImageError:
     return ImageError(reason, f"the {container.image_format} file cannot be decoded ({fault})")
 
 
-def _decode(container: Container, size_px: int) -> NDArray[np.uint8]:
-    scale = size_px / max(container.width, container.height)
-    fitted = max(1, round(container.width * scale)), max(1, round(container.height * scale))
+def _decode(container: Container, size_px: int, resize: Resize) -> NDArray[np.uint8]:
+    scaled = _scaled(container.width, container.height, size_px, resize)
     with _PLUGINS[container.image_format](BytesIO(container.data)) as picture:
-        picture.draft(None, fitted)
-        rgb = _to_rgb(picture, container.bit_depth).resize(fitted, Image.Resampling.BILINEAR)
+        picture.draft(None, scaled)
+        rgb = _to_rgb(picture, container.bit_depth).resize(scaled, Image.Resampling.BILINEAR)
     if container.orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[container.orientation])
     square = Image.new("RGB", (size_px, size_px), _WHITE)
     square.paste(rgb, ((size_px - rgb.width) // 2, (size_px - rgb.height) // 2))
     return np.array(square)
+
+
+def _scaled(width: int, height: int, size_px: int, resize: Resize) -> tuple[int, int]:
+    """The size of the whole picture when it fits the square, covers it, or is it."""
+    if resize is Resize.STRETCH:
+        return size_px, size_px
+    if resize is Resize.CROP:
+        scale = size_px / min(width, height)
+        return _capped(width * scale, size_px), _capped(height * scale, size_px)
+    scale = size_px / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _capped(length: float, size_px: int) -> int:
+    return min(round(length), _MAX_BEYOND * size_px)
 
 
 def _to_rgb(picture: ImageFile.ImageFile, bit_depth: int) -> Image.Image:

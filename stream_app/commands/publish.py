@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def publish(
     *,
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Challenge-layout folder, CSV, TSV or JSON Lines file.")
+        Path,
+        typer.Argument(metavar="PATH", help="Challenge-layout folder, CSV, TSV, JSON Lines or Parquet file."),
     ],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Ask for an explanation of each.")] = False,

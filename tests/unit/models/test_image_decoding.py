@@ -1,0 +1,225 @@
+"""Pictures of every kind that catalogues hold decode right, or it is told why not."""
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.errors import ImageError, ImageReason
+from models.image.decoding import ImageLimits, Resize, decode_image
+from models.inputs import Product
+from models.preprocessing import Preprocessor
+from tests.tiny_models import TinyImage
+
+SIZE = 32
+RED, WHITE = (220, 20, 20), (255, 255, 255)
+
+
+def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def plain(colour: Any = RED, mode: str = "RGB", size: tuple[int, int] = (40, 40)) -> Image.Image:
+    return Image.new(mode, size, colour)
+
+
+def decoded(data: bytes, **limits: int) -> NDArray[np.uint8]:
+    return decode_image(data, SIZE, ImageLimits(**limits))
+
+
+def assert_colour(pixels_HWK: NDArray[np.uint8], colour: tuple[int, int, int], tolerance: int = 6) -> None:
+    assert pixels_HWK.shape == (SIZE, SIZE, 3)
+    assert pixels_HWK.dtype == np.uint8
+    assert np.abs(pixels_HWK.astype(int) - colour).max() <= tolerance
+
+
+def red_cmyk() -> Image.Image:
+    """As Adobe writes it: Pillow inverts such files when it writes and when it reads them."""
+    return Image.merge("CMYK", [Image.new("L", (40, 40), value) for value in (35, 235, 235, 0)])
+
+
+def sixteen_bits() -> bytes:
+    return saved(Image.fromarray(np.full((40, 40), 0x8040, np.uint16)))
+
+
+USABLE: dict[str, tuple[bytes, tuple[int, int, int]]] = {
+    "jpeg": (saved(plain(), "JPEG", quality=95), RED),
+    "progressive jpeg": (saved(plain(), "JPEG", quality=95, progressive=True), RED),
+    "png": (saved(plain()), RED),
+    "gif": (saved(plain().quantize(), "GIF"), RED),
+    "webp": (saved(plain(), "WEBP", lossless=True), RED),
+    "bmp": (saved(plain(), "BMP"), RED),
+    "grey": (saved(plain(90, "L")), (90, 90, 90)),
+    "black and white": (saved(plain(1, "1")), WHITE),
+    "palette": (saved(plain().quantize()), RED),
+    "CMYK jpeg": (saved(red_cmyk(), "JPEG", quality=95), RED),
+    "16 bits": (sixteen_bits(), (0x80, 0x80, 0x80)),
+    "two frames of a camera": (
+        saved(plain(), "MPO", save_all=True, append_images=[plain((0, 0, 255))], quality=95),
+        RED,
+    ),
+    "animated gif": (
+        saved(plain().quantize(), "GIF", save_all=True, append_images=[plain((0, 0, 255)).quantize()] * 29),
+        RED,
+    ),
+    "animated webp": (
+        saved(plain(), "WEBP", lossless=True, save_all=True, append_images=[plain((0, 0, 255))] * 9),
+        RED,
+    ),
+    "animated png": (saved(plain(), save_all=True, append_images=[plain((0, 0, 255))] * 9), RED),
+    "a broken colour profile": (saved(plain(), "JPEG", quality=95, icc_profile=b"garbage"), RED),
+    "trailing bytes": (saved(plain(), "JPEG", quality=95) + b"<?php evil(); ?>" * 300, RED),
+    "one pixel": (saved(plain(size=(1, 1))), RED),
+}
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_a_picture_has_its_colours(name: str) -> None:
+    data, colour = USABLE[name]
+    assert_colour(decoded(data), colour)
+
+
+TRANSPARENT = Image.new("RGBA", (40, 40), (200, 0, 0, 0))
+HALF = Image.new("RGBA", (40, 40), (255, 0, 0, 128))
+COLOUR_KEY = saved(plain((1, 2, 3)), transparency=(1, 2, 3))
+GREY_ALPHA = saved(Image.new("LA", (40, 40), (0, 0)))
+
+
+def transparent_palette() -> bytes:
+    return saved(plain(0, "P"), transparency=bytes([0]))
+
+
+@pytest.mark.parametrize(
+    ("data", "colour"),
+    [
+        (saved(TRANSPARENT), WHITE),
+        (saved(TRANSPARENT, "WEBP", lossless=True), WHITE),
+        (saved(HALF), (255, 127, 127)),
+        (GREY_ALPHA, WHITE),
+        (COLOUR_KEY, WHITE),
+        (transparent_palette(), WHITE),
+    ],
+    ids=["RGBA", "WebP", "half", "LA", "colour key", "palette"],
+)
+def test_what_is_transparent_is_white_as_the_ground_of_a_catalogue(
+    data: bytes, colour: tuple[int, int, int]
+) -> None:
+    assert_colour(decoded(data), colour)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_camera_held_in_any_way_gives_the_same_picture(orientation: int, form: str) -> None:
+    upright = Image.new("RGB", (40, 40), (0, 0, 0))
+    upright.paste(RED, (0, 0, 20, 20))
+    upright.paste((20, 20, 220), (20, 0, 40, 20))
+    turned = _turned_back(upright, orientation)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if form == "WEBP" else {"quality": 95} if form == "JPEG" else {}
+    difference = decoded(saved(turned, form, exif=exif, **options)).astype(int) - decoded(saved(upright))
+    assert np.abs(difference).mean() < 4
+
+
+def _turned_back(upright: Image.Image, orientation: int) -> Image.Image:
+    """What the sensor saw when the picture is upright only after it is turned as told."""
+    undone = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    return upright.transpose(undone[orientation]) if orientation in undone else upright
+
+
+def test_a_wide_picture_lies_in_the_middle_on_white() -> None:
+    pixels_HWK = decoded(saved(plain(size=(64, 16))))
+    assert_colour_of(pixels_HWK[12:20], RED)
+    assert_colour_of(pixels_HWK[:11], WHITE)
+    assert_colour_of(pixels_HWK[21:], WHITE)
+
+
+@pytest.mark.parametrize("size", [(64, 16), (16, 64), (4000, 2)])
+def test_a_cropped_picture_shows_its_middle_and_a_stretched_one_all(size: tuple[int, int]) -> None:
+    width, height = size
+    picture = plain(WHITE, size=size)
+    middle = (
+        (width // 4, 0, width - width // 4, height)
+        if width > height
+        else (0, height // 4, width, height - height // 4)
+    )
+    picture.paste(RED, middle)
+    cropped = decode_image(saved(picture), SIZE, ImageLimits(), Resize.CROP)
+    assert_colour(cropped, RED)
+    stretched = decode_image(saved(picture), SIZE, ImageLimits(), Resize.STRETCH)
+    assert (np.abs(stretched.astype(int) - RED).max(axis=2) < 60).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def assert_colour_of(part_HWK: NDArray[np.uint8], colour: tuple[int, int, int]) -> None:
+    assert np.abs(part_HWK.astype(int) - colour).max() <= 6
+
+
+NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8))
+JPEG = saved(NOISE, "JPEG", quality=90)
+PROGRESSIVE = saved(NOISE, "JPEG", quality=90, progressive=True)
+
+UNUSABLE: dict[str, tuple[bytes, ImageReason]] = {
+    "empty": (b"", ImageReason.EMPTY),
+    "half a jpeg": (JPEG[: len(JPEG) // 2], ImageReason.TRUNCATED),
+    "half a progressive jpeg": (PROGRESSIVE[: len(PROGRESSIVE) // 2], ImageReason.TRUNCATED),
+    "half a png": (saved(NOISE)[:2000], ImageReason.TRUNCATED),
+    "html": (b"<!DOCTYPE html><html>404</html>", ImageReason.UNSUPPORTED_FORMAT),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>", ImageReason.UNSUPPORTED_FORMAT),
+    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, ImageReason.UNSUPPORTED_FORMAT),
+    "avif": (b"\0\0\0\x18ftypavif" + b"\0" * 40, ImageReason.UNSUPPORTED_FORMAT),
+    "tiff": (saved(plain(), "TIFF"), ImageReason.UNSUPPORTED_FORMAT),
+    "pickle": (b"\x80\x04\x95" + b"\0" * 40, ImageReason.UNSUPPORTED_FORMAT),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_what_is_no_usable_picture_is_told_by_its_bytes(name: str) -> None:
+    data, reason = UNUSABLE[name]
+    with pytest.raises(ImageError) as caught:
+        decoded(data)
+    assert caught.value.reason is reason
+
+
+def test_limits_hold_before_anything_is_decoded() -> None:
+    data = saved(plain(size=(400, 400)))
+    for limits, reason in (
+        ({"max_image_bytes": len(data) - 1}, ImageReason.TOO_LARGE),
+        ({"max_image_pixels": 399 * 400}, ImageReason.TOO_MANY_PIXELS),
+    ):
+        with pytest.raises(ImageError) as caught:
+            decoded(data, **limits)
+        assert caught.value.reason is reason
+
+
+@given(st.sampled_from(sorted(USABLE)), st.data())
+def test_damaged_pictures_decode_or_tell_a_reason(name: str, data: st.DataObject) -> None:
+    picture = bytearray(USABLE[name][0])
+    for place in data.draw(st.lists(st.integers(0, len(picture) - 1), max_size=6)):
+        picture[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(picture)))
+    with contextlib.suppress(ImageError):
+        assert decoded(bytes(picture[:cut])).shape == (SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_serving_sees_the_pixels_that_training_saw(name: str) -> None:
+    encoder = TinyImage()
+    prepared = Preprocessor(None, encoder).prepare([Product(image=USABLE[name][0])])
+    trained_on = decode_image(USABLE[name][0], encoder.image_size, ImageLimits())
+    np.testing.assert_array_equal(prepared.pixels_NHWK[0], trained_on)
