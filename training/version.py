@@ -132,6 +132,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
         if plain[group].get(key):
             plain[group][key] = Path(plain[group][key]).name
     plain["repository"] = Path(plain["repository"]).name
+    plain["overrides"] = [_without_folders(each) for each in plain["overrides"]]
     return {str(key): value for key, value in plain.items() if key != "fit_name"}
 
 
@@ -172,7 +173,7 @@ def _card(cfg: DictConfig, training: Training, fingerprint: dict[str, Any]) -> s
             training_rows={
                 str(code): int(count) for code, count in zip(rows.labels.codes, counts_C, strict=True)
             },
-            overrides=[_without_folders(each) for each in cfg.overrides],
+            overrides=plain_config(cfg)["overrides"],
             seed=cfg.seed,
             libraries=library_versions(),
         )
@@ -187,4 +188,5 @@ def _described(encoder: TextEncoder | ImageEncoder) -> str:
 
 def _without_folders(override: str) -> str:
     name, equals, value = override.partition("=")
-    return f"{name}{equals}{Path(value).name}" if "/" in value else override
+    last = Path(value.strip("'")).name if "/" in value else value
+    return f"{name}{equals}{last}"

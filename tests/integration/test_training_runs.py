@@ -18,6 +18,7 @@ from models.catalogue_scoring import labelled_rows, score_rows
 from models.repository import ModelRepository
 from models.runtime import Classifier
 from schemas.catalogue import read_catalogue
+from stream_app.cli import main
 from training.run import compose_config, train
 
 SHELVER = str(Path(sys.executable).with_name("shelver"))
@@ -157,29 +158,42 @@ def test_two_processes_train_one_version(sample_catalogue: Path, tmp_path: Path)
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(
-    sample_catalogue: Path, tmp_path: Path, arguments: Sequence[str], fault: str
+    sample_catalogue: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+    fault: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     root = [] if "--resume" in arguments else [f"data.root={sample_catalogue}"]
-    finished = shelver_train(tmp_path, *root, *arguments)
-    assert finished.returncode in (1, 2)
-    assert fault in finished.stderr
-    assert "Traceback" not in finished.stderr
+    assert exit_code_of([*root, *arguments]) in (1, 2)
+    told = capsys.readouterr().err
+    assert fault in told
+    assert "Traceback" not in told
 
 
-def test_a_run_does_not_go_on_with_other_rows(tmp_path: Path) -> None:
+def exit_code_of(arguments: Sequence[str]) -> object:
+    with pytest.raises(SystemExit) as left:
+        main(["train", *arguments])
+    return left.value.code
+
+
+def test_a_run_does_not_go_on_with_other_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     rows = [
         json.dumps({"product_id": number, "title": f"lampe {number}", "category": number % 2})
         for number in range(40)
     ]
     catalogue = tmp_path / "rows.jsonl"
     catalogue.write_text("\n".join(rows))
-    overrides = [*TEXT_ONLY, f"data.root='{catalogue}'", f"repository='{tmp_path}/repository'"]
-    cfg = compose_config([*overrides, f"run_dir='{tmp_path}/run'", "callbacks=none", "logger=none"])
-    train(cfg)
+    overrides = [*TEXT_ONLY, f"data.root='{catalogue}'", f"run_dir='{tmp_path}/run'"]
+    train(compose_config([*overrides, "callbacks=none", "logger=none"]))
     catalogue.write_text("\n".join(rows[:-1]))
-    finished = shelver_train(tmp_path, "--resume", tmp_path / "run")
-    assert finished.returncode != 0
-    assert "is not the one that the run" in finished.stderr
+    assert exit_code_of(["--resume", "run"]) != 0
+    assert "is not the one that the run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tuning", ["full", "last_layers", "frozen", "lora"])
