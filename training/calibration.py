@@ -8,14 +8,14 @@ Shape letters: B rows, R rows of a view, C categories. Sums are in float64.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.fusion import Evidence, FusionCalibration
+from models.fusion import Evidence, FusionCalibration, Presence
 
 __all__ = ["fit_fusion", "fit_temperature"]
 
@@ -30,6 +30,9 @@ class _View:
     image_RC: Tensor
     truth_R: Tensor
     weight_R: Tensor
+
+    def weighted(self, weight: float) -> "_View":
+        return replace(self, weight_R=weight * self.weight_R)
 
     @classmethod
     def joined(cls, views: "Sequence[_View]") -> Self:
@@ -76,21 +79,24 @@ def fit_fusion(
     *,
     l2: float = 0.001,
     alone_share: float = 0.25,
+    both_weight: float = 5.0,
     max_steps: int = 200,
 ) -> FusionCalibration:
     """Weights, bias, means and temperatures that make out-of-fold evidence most likely.
 
     Minimises the mean negative log likelihood plus `l2` times the squared distances of each modality's
     weights from a common one, and of the biases from 0; convex, solved by L-BFGS. A product with text and
-    picture also counts, `alone_share` as much, as one that has only its text and as one that has only its
-    picture, so that those are learnt even where the catalogue has few of them. Cost: O(steps B C).
+    picture counts `both_weight` times, since only such products tell how far one may be trusted beside the
+    other, and a catalogue may have few of them; and `alone_share` as much as one that has only its text, and
+    as one that has only its picture. Cost: O(steps B C).
 
     Args:
         evidence: out of fold, any dtype.
         truth_B: int64, column of each row's category; no -1.
         weight_B: how much each row counts.
         l2: strength of the pull.
-        alone_share: 0 leaves the rows as they are.
+        alone_share: 0 leaves out what products with both would be with either alone.
+        both_weight: of products with both; 1 counts them like all others.
         max_steps: of L-BFGS.
 
     Returns:
@@ -102,6 +108,7 @@ def fit_fusion(
     text_mean_C = _mean_of_present(evidence.text_BC, evidence.text_present_B)
     image_mean_C = _mean_of_present(evidence.image_BC, evidence.image_present_B)
     views = _views_by_presence(evidence, truth_B, weight_B, (text_mean_C, image_mean_C), alone_share)
+    views[Presence.BOTH] = views[Presence.BOTH].weighted(both_weight)
     every = _View.joined(views)
     if not bool((every.weight_R > 0).any()):
         raise ValueError("no training row has text or a picture, so there is nothing to fit the fusion on")

@@ -32,11 +32,13 @@ class FusionSettings:
         num_folds: parts that the training rows are cut into; each costs a fit of every encoder.
         l2: strength of the pull of each category's weights towards common ones.
         alone_share: how much a product with both modalities also counts as one with either.
+        both_weight: how many times it counts as what it is.
     """
 
     num_folds: int = 3
     l2: float = 0.001
     alone_share: float = 0.25
+    both_weight: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +173,7 @@ class OutOfFold:
             torch.ones(int(rows_F.sum())),
             l2=settings.l2,
             alone_share=settings.alone_share,
+            both_weight=settings.both_weight,
         )
 
     def _weighted_f1(self, logits_FC: Tensor, rows_F: Tensor) -> float | None:

@@ -71,3 +71,20 @@ def test_rows_without_any_modality_cannot_be_fitted_on() -> None:
     evidence = Evidence(torch.zeros(3, 2), torch.zeros(3, 2), nothing, nothing)
     with pytest.raises(ValueError, match="nothing to fit"):
         fit_fusion(evidence, torch.zeros(3, dtype=torch.int64), torch.ones(3))
+
+
+def test_products_with_both_decide_the_ratio_the_more_they_weigh() -> None:
+    text, truth = drawn(3)
+    # A picture that tells much by itself and nothing beside the text.
+    present = torch.ones(NUM_ROWS, dtype=torch.bool)
+    evidence = Evidence(text, text, present, present)
+    both_rows = torch.arange(NUM_ROWS) % 10 == 0
+    evidence = evidence._replace(text_present_B=both_rows | (torch.arange(NUM_ROWS) % 2 == 0))
+    evidence = evidence._replace(image_present_B=both_rows | (torch.arange(NUM_ROWS) % 2 == 1))
+    light, heavy = (
+        fit_fusion(evidence, truth, torch.ones(NUM_ROWS), alone_share=0, both_weight=weight)
+        for weight in (0.01, 100.0)
+    )
+    sums = [float((each.text_weight_C + each.image_weight_C).mean()) for each in (light, heavy)]
+    assert sums[0] == pytest.approx(2, abs=0.3)
+    assert sums[1] == pytest.approx(1, abs=0.2)
