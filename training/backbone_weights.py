@@ -31,13 +31,14 @@ def find_weights(setting: str | None, architecture: str, catalogue: Path) -> str
         A setting for `TorchvisionBackbone`; `random`, with a warning, where `auto` finds nothing.
     """
     if setting != AUTO:
+        logger.info("the image backbone starts from %s weights", setting or RANDOM)
         return setting or RANDOM
     start = catalogue.absolute() if catalogue.is_dir() else catalogue.absolute().parent
     for folder in (start, *start.parents)[:_LEVELS]:
         files = [path for path in (folder / _FOLDER).glob(f"{architecture}*") if path.suffix in _SUFFIXES]
         if files:
             found = min(files, key=lambda path: (_SUFFIXES.index(path.suffix), path.name))
-            logger.info("the image backbone starts from %s", found)
+            logger.info("the image backbone starts from %s weights", found)
             return str(found)
     logger.warning(
         "no file %s* in a folder %s beside the catalogue or above it: the image backbone has random weights; "

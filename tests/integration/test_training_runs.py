@@ -18,7 +18,7 @@ from models.catalogue_scoring import labelled_rows, score_rows
 from models.repository import ModelRepository
 from models.runtime import Classifier
 from schemas.catalogue import read_catalogue
-from stream_app.cli import main
+from stream_app import cli
 from training.run import compose_config, train
 
 SHELVER = str(Path(sys.executable).with_name("shelver"))
@@ -173,9 +173,15 @@ def test_what_does_not_fit_is_told_in_one_line(
     assert "Traceback" not in told
 
 
+@pytest.fixture(autouse=True)
+def untouched_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command in this process would set up logging for all tests after it."""
+    monkeypatch.setattr(cli, "configure_logs", lambda _settings: None)
+
+
 def exit_code_of(arguments: Sequence[str]) -> object:
     with pytest.raises(SystemExit) as left:
-        main(["train", *arguments])
+        cli.main(["train", *arguments])
     return left.value.code
 
 
@@ -240,3 +246,19 @@ def train_text_model(catalogue: Path, folder: Path, *overrides: str) -> float:
     # Served as it was measured.
     assert accuracy == pytest.approx(trained.evaluation.accuracy, abs=0.011)
     return accuracy
+
+
+def test_what_is_odd_about_the_rows_is_said(tmp_path: Path) -> None:
+    rows = [
+        {"product_id": number, "title": f"lampe {chr(97 + number)}", "category": number % 2}
+        for number in range(20)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "label_names.csv").write_text("prdtypecode,label_fr\n0,Lampes\n7,Livres\n")
+    finished = shelver_train(
+        tmp_path, "model=text", "data.root=rows.jsonl", "text.epochs=1", "fusion.num_folds=2", "logger=none"
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "label_names names categories that no training row has: 7" in finished.stderr
+    assert "label_names has no name for these categories: 1" in finished.stderr
+    assert "fewer than 10 training rows have the category" in finished.stderr
