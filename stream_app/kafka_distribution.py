@@ -1,6 +1,5 @@
 """Apache Kafka's jars on this machine: downloaded once from Maven Central, then read from a folder."""
 
-import os
 import shutil
 import tempfile
 import zipfile
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from models.cache_dir import default_cache_dir
 from schemas.errors import ShelverError
 
 KAFKA_VERSION = "4.4.0"
@@ -27,11 +27,6 @@ class BrokerError(ShelverError):
 
 class BrokerSetupError(BrokerError, ValueError):
     """The embedded Kafka cannot be had as asked: no download, no free port, no writable folder."""
-
-
-def default_cache_dir() -> Path:
-    """Where downloads are kept: ``$XDG_CACHE_HOME/shelver``, or ``~/.cache/shelver``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shelver"
 
 
 def kafka_jars(cache_dir: Path | None = None, on_progress: DownloadProgress | None = None) -> list[Path]:

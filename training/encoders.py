@@ -14,10 +14,10 @@ from models.text.embedding_bag import EmbeddingBagEncoder
 from models.text.ngram_bag import NgramBag
 from models.text.transformer import TransformerEncoder
 from training.fitting import Fitter
-from training.image_stages import torchvision_stage
+from training.image_kinds import torchvision_stage
 from training.rows import TrainingRows
 from training.stages import EncoderStage, StageRows
-from training.text_stages import embedding_bag_stage, ngram_bag_stage, transformer_stage
+from training.text_kinds import embedding_bag_stage, ngram_bag_stage, transformer_stage
 
 __all__ = ["image_stage", "text_stage"]
 

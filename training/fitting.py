@@ -31,7 +31,7 @@ from models.labels import LabelSet
 from models.weights import decode_weights, encode_weights
 from training.data import StageData
 from training.fit_progress import FitProgress
-from training.module import ClassifierModule, LossSettings
+from training.module import ClassifierModule
 
 __all__ = ["FitSettings", "Fitter"]
 
@@ -100,7 +100,8 @@ class Fitter:
             network,
             self.labels,
             self._optimizer(settings),
-            LossSettings(settings.label_smoothing, settings.final_rate_share),
+            label_smoothing=settings.label_smoothing,
+            final_rate_share=settings.final_rate_share,
             seed=self.seed,
         )
         trainer = self._trainer(name, settings)

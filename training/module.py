@@ -1,7 +1,6 @@
 """Lightning's side of a fit: loss, metrics and optimizer around a network that is ready made."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -16,25 +15,12 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassF1S
 from models.labels import LabelSet
 from training.data import StageBatch
 
-__all__ = ["ClassifierModule", "LossSettings", "OptimizerFactory"]
+__all__ = ["ClassifierModule", "OptimizerFactory"]
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 _SEEDS_OF_ONE_FIT: Final = 1_000_003
 """More than a fit has epochs, so that no two ranks draw the same numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class LossSettings:
-    """What the loss and the learning rate depend on.
-
-    Attributes:
-        label_smoothing: share of each row's target that is spread over all categories.
-        final_rate_share: what is left of the learning rate at the last step; it falls in a straight line.
-    """
-
-    label_smoothing: float = 0.0
-    final_rate_share: float = 0.05
 
 
 class ClassifierModule(LightningModule):
@@ -51,23 +37,35 @@ class ClassifierModule(LightningModule):
         network: nn.Module,
         labels: LabelSet,
         optimizer: OptimizerFactory,
-        loss: LossSettings = LossSettings(),
         *,
+        label_smoothing: float = 0.0,
+        final_rate_share: float = 0.05,
         seed: int = 1,
     ) -> None:
+        """Take a network that is ready made.
+
+        Args:
+            network: its parameters that require gradients are learnt.
+            labels: the categories, in the order of its logits.
+            optimizer: makes the optimizer of these parameters.
+            label_smoothing: share of each row's target that is spread over all categories.
+            final_rate_share: what is left of the learning rate at the last step; it falls in a straight line.
+            seed: of the random numbers of every epoch.
+        """
         super().__init__()
         self.save_hyperparameters(
             {
                 "num_categories": len(labels),
-                "label_smoothing": loss.label_smoothing,
-                "final_rate_share": loss.final_rate_share,
+                "label_smoothing": label_smoothing,
+                "final_rate_share": final_rate_share,
                 "seed": seed,
             }
         )
         self.network = network
         self.labels = labels
         self._optimizer = optimizer
-        self._loss = loss
+        self._label_smoothing = label_smoothing
+        self._final_rate_share = final_rate_share
         self._seed = seed
         self.val_f1_weighted = MulticlassF1Score(len(labels), average="weighted", ignore_index=-1)
         self.val_f1_macro = MulticlassF1Score(len(labels), average="macro", ignore_index=-1)
@@ -103,7 +101,7 @@ class ClassifierModule(LightningModule):
         """The optimizer over what is to be learnt, its rate falling in a straight line."""
         optimizer = self._optimizer([p for p in self.network.parameters() if p.requires_grad])
         num_steps = max(1, int(self.trainer.estimated_stepping_batches))
-        final = self._loss.final_rate_share
+        final = self._final_rate_share
         falling = LambdaLR(optimizer, lambda step: 1 - (1 - final) * min(1, step / num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
@@ -114,7 +112,7 @@ class ClassifierModule(LightningModule):
             batch.truth_B,
             reduction="none",
             ignore_index=-1,
-            label_smoothing=self._loss.label_smoothing,
+            label_smoothing=self._label_smoothing,
         )
         weight_B = batch.weight_B * (batch.truth_B >= 0)
         loss = (loss_B * weight_B).sum() / weight_B.sum().clamp_min(torch.finfo(torch.float32).tiny)

@@ -14,7 +14,7 @@ from models.text.ngram_bag import NgramBag
 from training.fitting import FitSettings, Fitter
 from training.linear_svm import fit_linear_svm
 from training.stages import Fit, StageRows
-from training.token_stage import TokenStage
+from training.text_stage import TextStage
 
 __all__ = ["NgramStage", "SvmSettings"]
 
@@ -32,7 +32,7 @@ class SvmSettings:
     strength: float
 
 
-class NgramStage(TokenStage[NgramBag]):
+class NgramStage(TextStage[NgramBag]):
     """N-gram bags on one vocabulary, their texts turned into features once."""
 
     def __init__(

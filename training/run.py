@@ -20,7 +20,7 @@ from training.encoders import image_stage, text_stage
 from training.fit_progress import progress_bars
 from training.fitting import Fitter
 from training.rows import TrainingRows, load_rows
-from training.run_folder import check_catalogue, clear_progress, open_run_folder
+from training.run_folder import check_catalogue, finish, run_folder
 from training.scoring import score_held_out
 from training.stacking import FusionSettings, Stages
 from training.stages import StageRows
@@ -39,32 +39,31 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
     return cfg
 
 
-def train(cfg: DictConfig) -> TrainedVersion | None:
+def train(cfg: DictConfig, *, resume: bool = False) -> TrainedVersion | None:
     """Train a version, score it on the rows held out, and put it into the repository.
 
-    Started again with the same `run_dir` after an interrupt, it goes on where it was.
-
     Args:
-        cfg: as `compose_config` gives it, or Hydra.
+        cfg: as `compose_config`, Hydra or, to go on with a run, `training.run_folder.read_config` gives it.
+        resume: go on with the interrupted run in `cfg.run_dir`.
 
     Returns:
         The version; None in the processes of a distributed run that only help with the fits.
 
     Raises:
         CatalogueError: the catalogue cannot be read or has nothing to learn from.
-        models.errors.ModelError: weights or repository cannot be used, or the model has no encoder.
+        models.errors.ModelError: weights, repository or run folder cannot be used, or there is no encoder.
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     rows = _load(cfg)
-    folder = open_run_folder(cfg)
-    check_catalogue(folder, rows.fingerprint())
-    try:
-        return _train(cfg, rows, folder)
-    except KeyboardInterrupt:
-        if folder is not None:
-            logger.warning("interrupted; go on with: shelver train --resume %s", folder)
-        raise
+    with run_folder(cfg, resume=resume) as folder:
+        check_catalogue(folder, rows.fingerprint())
+        try:
+            return _train(cfg, rows, folder)
+        except KeyboardInterrupt:
+            if folder is not None:
+                logger.warning("interrupted; go on with: shelver train --resume %s", folder)
+            raise
 
 
 def _train(cfg: DictConfig, rows: TrainingRows, folder: Path | None) -> TrainedVersion | None:
@@ -91,7 +90,7 @@ def _train(cfg: DictConfig, rows: TrainingRows, folder: Path | None) -> TrainedV
     )
     trained = publish(cfg, training)
     log_summary(fitter, cfg, trained)
-    clear_progress(folder)
+    finish(folder, str(trained.location))
     return trained
 
 

@@ -2,14 +2,17 @@
 
 ```
 config.yaml    the configuration          catalogue.json   which rows it learns from
+version        what the run ended with
 fits/          weights of fits that ended checkpoints/     where the fit that was interrupted stood
 tensorboard/   csv/                       curves, pictures, hyperparameters
 ```
 """
 
+import fcntl
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,21 +24,53 @@ from models.errors import ModelError
 from models.files import replace_file
 from schemas.errors import CatalogueError
 
-__all__ = ["check_catalogue", "clear_progress", "open_run_folder", "read_config"]
+__all__ = ["check_catalogue", "finish", "read_config", "run_folder"]
 
 _CONFIG: Final = "config.yaml"
 _CATALOGUE: Final = "catalogue.json"
+_VERSION: Final = "version"
+_LOCK: Final = ".lock"
 
 
-def open_run_folder(cfg: DictConfig) -> Path | None:
-    """The folder of a run, with its configuration in it; None where nothing is to be kept."""
+@contextmanager
+def run_folder(cfg: DictConfig, *, resume: bool) -> Iterator[Path | None]:
+    """The folder of a run while it goes on, its configuration in it; None where nothing is to be kept.
+
+    Raises:
+        ModelError: another run is in the folder, or the run to go on with has ended.
+    """
     if cfg.run_dir is None:
-        return None
+        yield None
+        return
     folder = Path(cfg.run_dir).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     cfg.run_dir = str(folder)
-    _write(folder / _CONFIG, OmegaConf.to_yaml(cfg))
-    return folder
+    if getattr(rank_zero_only, "rank", 0):
+        yield folder
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        _claim(folder, cfg, resume=resume)
+        yield folder
+
+
+def _claim(folder: Path, cfg: DictConfig, *, resume: bool) -> None:
+    if (folder / _VERSION).is_file():
+        ended = (folder / _VERSION).read_text(encoding="utf-8").strip()
+        raise ModelError(f"the run in {folder} has ended with {ended}; start a new one in another folder")
+    if (folder / _CONFIG).is_file() and not resume:
+        raise ModelError(f"there is a run in {folder}: go on with --resume, or choose another run_dir")
+    replace_file(folder / _CONFIG, OmegaConf.to_yaml(cfg).encode())
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out; the lock goes with the process, however it ends."""
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ModelError(f"a run is going on in {folder}; choose another run_dir") from error
+        yield
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -66,20 +101,15 @@ def check_catalogue(folder: Path | None, fingerprint: Mapping[str, Any]) -> None
         return
     noted = folder / _CATALOGUE
     if not noted.is_file():
-        _write(noted, json.dumps(dict(fingerprint), indent=2) + "\n")
+        replace_file(noted, json.dumps(dict(fingerprint), indent=2).encode() + b"\n")
     elif json.loads(noted.read_text(encoding="utf-8"))["sha256"] != fingerprint["sha256"]:
         raise CatalogueError(
             f"the catalogue is not the one that the run in {folder} began with; start a new run"
         )
 
 
-@rank_zero_only
-def clear_progress(folder: Path | None) -> None:
-    """Remove the weights of the single fits: the version that was made of them holds all there is."""
+def finish(folder: Path | None, version: str) -> None:
+    """Note what the run ended with, and remove the weights of its single fits: the version holds them."""
     if folder is not None:
+        replace_file(folder / _VERSION, f"{version}\n".encode())
         shutil.rmtree(folder / "fits", ignore_errors=True)
-
-
-@rank_zero_only
-def _write(path: Path, text: str) -> None:
-    replace_file(path, text.encode())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -25,7 +25,8 @@ from training.stacking import Stages
 
 __all__ = ["TrainedVersion", "Training", "log_summary", "publish"]
 
-CHAMPION = "champion"
+CHAMPION: Final = "champion"
+_STARTS_OF_PATHS: Final = ("/", "./", "../", "~")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,19 +122,12 @@ def log_summary(fitter: Fitter, cfg: DictConfig, trained: TrainedVersion) -> Non
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration without the paths of this machine."""
+    """The resolved configuration; of folders and files of this machine only their last name is left."""
     plain: Any = OmegaConf.to_container(OmegaConf.merge(cfg, {"run_dir": "run"}), resolve=True)
-    for group, key in (
-        ("data", "root"),
-        ("data", "label_names"),
-        ("data", "cache_dir"),
-        ("image", "weights"),
-    ):
-        if plain[group].get(key):
-            plain[group][key] = Path(plain[group][key]).name
+    plain["data"]["root"] = Path(plain["data"]["root"]).name
     plain["repository"] = Path(plain["repository"]).name
-    plain["overrides"] = [_without_folders(each) for each in plain["overrides"]]
-    return {str(key): value for key, value in plain.items() if key != "fit_name"}
+    plain["overrides"] = [_plain_override(each) for each in plain["overrides"]]
+    return {str(key): _without_folders(value) for key, value in plain.items() if key != "fit_name"}
 
 
 def _broken_pictures(stages: Stages) -> dict[str, int]:
@@ -186,7 +180,18 @@ def _described(encoder: TextEncoder | ImageEncoder) -> str:
     return f"{encoder.kind} ({', '.join(f'{name} {value}' for name, value in plain.items())})"
 
 
-def _without_folders(override: str) -> str:
+def _without_folders(value: Any) -> Any:
+    """The same with the last name in the place of every path; a name on a hub, `a/b`, is none."""
+    if isinstance(value, dict):
+        return {key: _without_folders(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
+    is_path = isinstance(value, str) and value.startswith(_STARTS_OF_PATHS)
+    return Path(value).name if is_path else value
+
+
+def _plain_override(override: str) -> str:
     name, equals, value = override.partition("=")
-    last = Path(value.strip("'")).name if "/" in value else value
-    return f"{name}{equals}{last}"
+    value = value.strip("'\"")
+    plain = Path(value).name if name in ("data.root", "repository", "run_dir") else _without_folders(value)
+    return f"{name}{equals}{plain}"

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.inputs import TensorBatch, TextFeatures
 
-__all__ = ["TextEncoder"]
+__all__ = ["TextEncoder", "weighted_sums"]
 
 
 class TextEncoder(nn.Module, ABC):
@@ -52,3 +53,16 @@ class TextEncoder(nn.Module, ABC):
         Raises:
             BundleError: the configuration is not one that `config` writes, or a file is missing.
         """
+
+
+def weighted_sums(table_VD: Tensor, batch: TensorBatch) -> Tensor:
+    """sums_BD: for each text, the rows of a table at its ids, each times its weight; float32."""
+    sums_BD: Tensor = functional.embedding_bag(
+        batch.ids_T,
+        table_VD,
+        batch.offsets_B1,
+        mode="sum",
+        per_sample_weights=batch.weights_T,
+        include_last_offset=True,
+    )
+    return sums_BD

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from models.errors import BundleError
 from models.inputs import TensorBatch, TextFeatures
-from models.text.base import TextEncoder
+from models.text.base import TextEncoder, weighted_sums
 from models.text.token_features import TokenReader
 from models.text.tokenizer import TOKENIZER_FILE, Tokenizer
 
@@ -60,14 +60,7 @@ class EmbeddingBagEncoder(TextEncoder):
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """evidence_BC, float32; zeros in rows without text."""
-        mean_BD = functional.embedding_bag(
-            batch.ids_T,
-            self.table_VD,
-            batch.offsets_B1,
-            mode="sum",
-            per_sample_weights=batch.weights_T,
-            include_last_offset=True,
-        )
+        mean_BD = weighted_sums(self.table_VD, batch)
         evidence_BC: Tensor = functional.linear(mean_BD, self.weight_CD, self.bias_C)
         return evidence_BC * batch.text_present_B.unsqueeze(1)
 
@@ -92,9 +85,7 @@ class EmbeddingBagEncoder(TextEncoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], assets: Mapping[str, bytes]) -> Self:
         """An encoder with random weights around the stored tokeniser."""
-        if TOKENIZER_FILE not in assets:
-            raise BundleError(f"{TOKENIZER_FILE} is missing")
-        tokenizer = Tokenizer(assets[TOKENIZER_FILE])
+        tokenizer = Tokenizer.of(assets)
         try:
             if config["num_tokens"] != len(tokenizer):
                 raise BundleError(

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from models.errors import BundleError
 from models.inputs import TensorBatch, TextFeatures
-from models.text.base import TextEncoder
+from models.text.base import TextEncoder, weighted_sums
 from models.text.cleaning import clean_and_cut
 from models.text.ngram_vocabulary import (
     UNKNOWN,
@@ -128,14 +128,7 @@ class NgramBag(TextEncoder):
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """evidence_BC, float32; zeros in rows without text."""
-        bags = functional.embedding_bag(
-            batch.ids_T,
-            self.table,
-            batch.offsets_B1,
-            mode="sum",
-            per_sample_weights=batch.weights_T,
-            include_last_offset=True,
-        )
+        bags = weighted_sums(self.table, batch)
         if self.weight_CD is not None:
             bags = functional.linear(self.dropout(bags), self.weight_CD)
         evidence_BC: Tensor = (bags + self.bias_C) * batch.text_present_B.unsqueeze(1)

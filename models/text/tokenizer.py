@@ -1,6 +1,7 @@
 """Tokenisers of Hugging Face's `tokenizers`, read from the bytes of a `tokenizer.json`."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Self
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
@@ -33,6 +34,17 @@ class Tokenizer:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.data = data
+
+    @classmethod
+    def of(cls, assets: Mapping[str, bytes]) -> Self:
+        """The tokeniser among the files of an encoder.
+
+        Raises:
+            BundleError: it is missing or damaged.
+        """
+        if TOKENIZER_FILE not in assets:
+            raise BundleError(f"{TOKENIZER_FILE} is missing")
+        return cls(assets[TOKENIZER_FILE])
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))

@@ -125,14 +125,13 @@ class TransformerEncoder(TextEncoder):
         """An encoder with random weights; nothing is downloaded, no code but that of transformers runs."""
         from transformers import AutoConfig
 
-        if TOKENIZER_FILE not in assets:
-            raise BundleError(f"{TOKENIZER_FILE} is missing")
+        tokenizer = Tokenizer.of(assets)
         try:
             settings = dict(config["trunk"])
             trunk = build_trunk(AutoConfig.for_model(settings.pop("model_type"), **settings))
             return cls(
                 trunk,
-                Tokenizer(assets[TOKENIZER_FILE]),
+                tokenizer,
                 config["num_categories"],
                 dropout=config["dropout"],
                 max_tokens=config["max_tokens"],

@@ -96,7 +96,7 @@ def _run(overrides: Sequence[str], resume: Path | None, *, multirun: bool) -> li
     from training.run import train as run
     from training.run_folder import read_config
 
-    trained = run(read_config(resume))
+    trained = run(read_config(resume), resume=True)
     return [] if trained is None else [trained]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from transformers import BertConfig
 
 from models.bundle import read_bundle
@@ -20,9 +21,12 @@ from models.runtime import Classifier
 from schemas.catalogue import read_catalogue
 from stream_app import cli
 from training.run import compose_config, train
+from training.run_folder import read_config, run_folder
 
 SHELVER = str(Path(sys.executable).with_name("shelver"))
 TEXT_ONLY = ("model=text", "text.num_bags=2", "text.epochs=6")
+ON_ROWS = (*TEXT_ONLY, "data.root=rows.jsonl", "run_dir=run", "callbacks=none", "logger=none")
+INTERRUPT = "+callbacks.interrupt._target_=tests.unit.training.test_fitting.InterruptsInTheThirdEpoch"
 
 
 def command(*arguments: object) -> list[str]:
@@ -185,21 +189,43 @@ def exit_code_of(arguments: Sequence[str]) -> object:
     return left.value.code
 
 
-def test_a_run_does_not_go_on_with_other_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an interrupted run on `rows.jsonl` beside it."""
     monkeypatch.chdir(tmp_path)
     rows = [
         json.dumps({"product_id": number, "title": f"lampe {number}", "category": number % 2})
         for number in range(40)
     ]
-    catalogue = tmp_path / "rows.jsonl"
-    catalogue.write_text("\n".join(rows))
-    overrides = [*TEXT_ONLY, f"data.root='{catalogue}'", f"run_dir='{tmp_path}/run'"]
-    train(compose_config([*overrides, "callbacks=none", "logger=none"]))
-    catalogue.write_text("\n".join(rows[:-1]))
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    with pytest.raises(KeyboardInterrupt):
+        train(compose_config([*ON_ROWS, INTERRUPT]))
+    # Who interrupts the run is part of its configuration.
+    config = tmp_path / "run" / "config.yaml"
+    config.unlink()
+    OmegaConf.save(compose_config(ON_ROWS), config)
+    return tmp_path / "run"
+
+
+def test_a_run_does_not_go_on_with_other_rows(interrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalogue = interrupted.with_name("rows.jsonl")
+    catalogue.write_text(catalogue.read_text().rsplit("\n", 1)[0])
     assert exit_code_of(["--resume", "run"]) != 0
     assert "is not the one that the run" in capsys.readouterr().err
+
+
+def test_a_folder_holds_one_run_which_ends_once(
+    interrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code_of(ON_ROWS) == 1
+    assert "go on with --resume, or choose another run_dir" in capsys.readouterr().err
+    with run_folder(read_config(interrupted), resume=True):
+        assert exit_code_of(["--resume", "run"]) == 1
+    assert "a run is going on in" in capsys.readouterr().err
+    assert exit_code_of(["--resume", "run"]) == 0
+    assert exit_code_of(["--resume", "run"]) == 1
+    assert "has ended with fusion@1" in capsys.readouterr().err
+    assert len(list((interrupted.parent / "repository" / "fusion").glob("[0-9]*"))) == 1
 
 
 @pytest.mark.parametrize("tuning", ["full", "last_layers", "frozen", "lora"])

@@ -143,11 +143,3 @@ def test_of_two_downloads_at_once_the_first_stays(tmp_path: Path, monkeypatch: p
     inode_of_winner = kafka_jars(tmp_path)[0].stat().st_ino
     assert winner[0].stat().st_ino == inode_of_winner
     assert leftovers(tmp_path) == []
-
-
-def test_the_cache_follows_the_desktop_convention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert kafka_distribution.default_cache_dir() == tmp_path / "shelver"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert kafka_distribution.default_cache_dir() == tmp_path / ".cache" / "shelver"

@@ -11,7 +11,7 @@ from training.fitting import FitSettings
 from training.linear_svm import fit_linear_svm
 from training.ngram_stage import NgramStage, SvmSettings
 from training.stages import Fit, StageRows
-from training.token_stage import featurize, text_evidence
+from training.text_stage import featurize, text_evidence
 
 WORDS = (("robot", "piscine"), ("livre", "roman"), ("lampe", "bureau"))
 NUM_ROWS = 60

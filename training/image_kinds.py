@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from omegaconf import DictConfig
 
+from models.cache_dir import default_cache_dir
 from models.errors import ModelError
 from models.image.backbones import RANDOM, TorchvisionBackbone
 from training.backbone_weights import find_weights
-from training.cache import default_cache_dir
 from training.fitting import FitSettings, Fitter
 from training.image_stage import ImageStage, TuningSettings, settle_batch_norm
 from training.picture_features import FrozenPart, compute_maps, decode_pictures

@@ -13,7 +13,7 @@ from training.ngram_stage import NgramStage, SvmSettings
 from training.pretrained import load_trunk, tune
 from training.rows import TrainingRows
 from training.stages import StageRows
-from training.token_stage import TokenStage
+from training.text_stage import TextStage
 from training.tokenizer_sources import load_tokenizer
 
 __all__ = ["embedding_bag_stage", "ngram_bag_stage", "transformer_stage"]
@@ -49,7 +49,7 @@ def ngram_bag_stage(cfg: DictConfig, rows: TrainingRows, stage_rows: StageRows, 
 
 def embedding_bag_stage(
     cfg: DictConfig, rows: TrainingRows, stage_rows: StageRows, fitter: Fitter
-) -> TokenStage[EmbeddingBagEncoder]:
+) -> TextStage[EmbeddingBagEncoder]:
     """A mean of token embeddings."""
     settings = cfg.text
     tokenizer = _tokenizer(settings, rows)
@@ -63,12 +63,12 @@ def embedding_bag_stage(
             max_characters=settings.max_characters,
         )
 
-    return TokenStage(fitter, stage_rows, rows.texts, build, FitSettings.of(settings))
+    return TextStage(fitter, stage_rows, rows.texts, build, FitSettings.of(settings))
 
 
 def transformer_stage(
     cfg: DictConfig, rows: TrainingRows, stage_rows: StageRows, fitter: Fitter
-) -> TokenStage[TransformerEncoder]:
+) -> TextStage[TransformerEncoder]:
     """An encoder of transformers, tuned as asked."""
     settings = cfg.text
     tokenizer = _tokenizer(settings, rows)
@@ -86,7 +86,7 @@ def transformer_stage(
         tune(encoder.trunk, settings.tuning, num_layers=settings.num_tuned_layers, rank=settings.lora_rank)
         return encoder
 
-    return TokenStage(
+    return TextStage(
         fitter, stage_rows, rows.texts, build, FitSettings.of(settings), TransformerEncoder.merged
     )
 

@@ -1,4 +1,4 @@
-"""Where training keeps what it need not compute twice."""
+"""Where everything is kept that need not be downloaded or computed twice."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fits text encoders that read tokens: one network a fit, whatever its kind.
+"""Fits text encoders: one network a fit, whatever its kind.
 
 Shape letters: N rows, R some of them, C categories.
 """
@@ -17,7 +17,7 @@ from training.data import StageData, TextInputs, batches
 from training.fitting import FitSettings, Fitter
 from training.stages import Fit, StageRows
 
-__all__ = ["TokenStage", "featurize", "text_evidence"]
+__all__ = ["TextStage", "featurize", "text_evidence"]
 
 _TEXTS_AT_A_TIME: Final = 1024
 _EVIDENCE_BATCH: Final = 512
@@ -26,7 +26,7 @@ _EVIDENCE_BATCH: Final = 512
 Encoder = TypeVar("Encoder", bound=TextEncoder)
 
 
-class TokenStage(Generic[Encoder]):
+class TextStage(Generic[Encoder]):
     """Text encoders of one kind: built anew for each fit, their texts turned into features once."""
 
     def __init__(
