@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from models.errors import ModelError
 from models.text.ngram_bag import NgramBag
 from training.fitting import FitSettings, Fitter
 from training.linear_svm import fit_linear_svm
@@ -56,7 +57,14 @@ class NgramStage(TextStage[NgramBag]):
             settings: of every bag.
             num_bags: how many bags are learnt, each from a seed of its own.
             svm: the machine beside them.
+
+        Raises:
+            ModelError: there is neither a bag nor a machine.
         """
+        if num_bags < 1 and not svm.weight:
+            raise ModelError(
+                "num_bags=0 and svm_weight=0 leave nothing to learn, choose at least one of them"
+            )
         super().__init__(fitter, rows, texts, build, settings)
         self._num_bags = num_bags
         self._svm = svm
@@ -64,7 +72,7 @@ class NgramStage(TextStage[NgramBag]):
     def fit(self, fit: Fit) -> NgramBag:
         """A folded bag that adds up all that were fitted on some of the rows."""
         bags = [self._fit_one(fit, number).fold() for number in range(self._num_bags)]
-        weights = [1 / len(bags)] * len(bags)
+        weights = [1 / self._num_bags for _ in bags]
         known = fit.learn_from[self.present_N[fit.learn_from]]
         if self._svm.weight and len(np.unique(self._rows.truth_N[known])) > 1:
             machine = self._build().fold()

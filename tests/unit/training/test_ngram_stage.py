@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
+from models.errors import ModelError
 from models.text.ngram_bag import NgramBag, fit_vocabulary
 from tests.unit.training.networks import LABELS, fitter
 from training.fitting import FitSettings
@@ -52,7 +53,7 @@ LEARN_FROM, HELD_OUT = np.arange(NUM_ROWS - 9), np.arange(NUM_ROWS - 9, NUM_ROWS
 FIT = Fit("text", LEARN_FROM, HELD_OUT)
 
 
-@pytest.mark.parametrize(("num_bags", "svm_weight"), [(1, 0.0), (2, 0.0), (1, 8.0)])
+@pytest.mark.parametrize(("num_bags", "svm_weight"), [(1, 0.0), (2, 0.0), (1, 8.0), (0, 8.0)])
 def test_what_is_fitted_is_one_folded_table_that_has_learnt(num_bags: int, svm_weight: float) -> None:
     each = stage(num_bags, svm_weight)
     encoder = each.fit(FIT)
@@ -103,3 +104,8 @@ def test_a_category_that_is_not_learnt_from_keeps_its_place() -> None:
     known = TRUTH[HELD_OUT] != 1
     assert (evidence_RC.argmax(dim=1).numpy()[known] == TRUTH[HELD_OUT][known]).all()
     assert torch.all(evidence_RC[:, 1] == -1)
+
+
+def test_without_bags_and_machine_there_is_nothing_to_learn() -> None:
+    with pytest.raises(ModelError, match="nothing to learn"):
+        stage(0, 0.0)
