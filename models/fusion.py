@@ -1,12 +1,13 @@
 """Additive fusion of what the text and the picture of a product say, calibrated to probabilities.
 
-    logits_BC = (text_weight_C * text_BC + image_weight_C * image_BC + bias_C) / temperature_B
+    logits_BC = (text_weight_BC * text_BC + image_weight_BC * image_BC + bias_BC) / temperature_B
 
 `text_BC` is the text encoder's evidence, `image_BC` the sum over the cells of the image encoder's; a product
 without text or without a picture gets that modality's mean evidence over the training rows instead.
-The temperature depends only on which of the two a product has, so for one product the logits are a sum of one
-part from the text, one from the picture and a constant: the joint Shapley values of words and cells are those
-of each modality alone (Lundberg and Lee 2017, section 4: linearity and additivity).
+Weights, bias and temperature depend only on which of the two a product has, as what a picture adds to a text
+is not what it says alone. So for one product the logits are a sum of one part from the text, one from the
+picture and a constant: the joint Shapley values of words and cells are those of each modality alone (Lundberg
+and Lee 2017, section 4: linearity and additivity).
 
 Shape letters: B products, N pictures, C categories, P cells of the pooled map.
 """
@@ -26,7 +27,10 @@ __all__ = ["Evidence", "Fusion", "FusionCalibration", "FusionNetwork", "Modality
 
 
 class Presence:
-    """Positions in `temperature_3`: what a product has. One with neither is answered as one with both."""
+    """What a product has, as positions in what is fitted for each.
+
+    A product with neither is answered as one with both.
+    """
 
     TEXT = 0
     IMAGE = 1
@@ -67,17 +71,17 @@ class FusionCalibration:
     """Everything of a fusion that is fitted after its encoders; each float32.
 
     Attributes:
-        text_weight_C: how far the text counts for each category.
-        image_weight_C: the same for the picture.
-        bias_C: added to the weighted evidence.
+        text_weight_3C: how far the text counts for each category; rows as in `Presence`.
+        image_weight_3C: the same for the picture.
+        bias_3C: added to the weighted evidence.
         text_mean_C: mean text evidence of the training rows, stands in where there is no text.
         image_mean_C: the same for the picture.
-        temperature_3: divides the logits; entries as in `Presence`, all above zero.
+        temperature_3: divides the logits; all above zero.
     """
 
-    text_weight_C: Tensor
-    image_weight_C: Tensor
-    bias_C: Tensor
+    text_weight_3C: Tensor
+    image_weight_3C: Tensor
+    bias_3C: Tensor
     text_mean_C: Tensor
     image_mean_C: Tensor
     temperature_3: Tensor
@@ -90,9 +94,9 @@ class Fusion(nn.Module):
     It starts as a plain sum: weights and temperatures 1, bias and means 0.
     """
 
-    text_weight_C: Tensor
-    image_weight_C: Tensor
-    bias_C: Tensor
+    text_weight_3C: Tensor
+    image_weight_3C: Tensor
+    bias_3C: Tensor
     text_mean_C: Tensor
     image_mean_C: Tensor
     temperature_3: Tensor
@@ -100,9 +104,9 @@ class Fusion(nn.Module):
     def __init__(self, num_categories: int) -> None:
         super().__init__()
         self.num_categories = num_categories
-        self.register_buffer("text_weight_C", torch.ones(num_categories))
-        self.register_buffer("image_weight_C", torch.ones(num_categories))
-        self.register_buffer("bias_C", torch.zeros(num_categories))
+        self.register_buffer("text_weight_3C", torch.ones(3, num_categories))
+        self.register_buffer("image_weight_3C", torch.ones(3, num_categories))
+        self.register_buffer("bias_3C", torch.zeros(3, num_categories))
         self.register_buffer("text_mean_C", torch.zeros(num_categories))
         self.register_buffer("image_mean_C", torch.zeros(num_categories))
         self.register_buffer("temperature_3", torch.ones(3))
@@ -127,22 +131,17 @@ class Fusion(nn.Module):
 
     def fuse(self, evidence: Evidence) -> ModalityLogits:
         """The formula at the top of this module, in float32."""
-        has_text_B1 = evidence.text_present_B[:, None]
-        has_image_B1 = evidence.image_present_B[:, None]
-        text_BC = torch.where(has_text_B1, evidence.text_BC, self.text_mean_C)
-        image_BC = torch.where(has_image_B1, evidence.image_BC, self.image_mean_C)
-        temperature_B1 = self._temperature(has_text_B1, has_image_B1)
+        has_text_B, has_image_B = evidence.text_present_B, evidence.image_present_B
+        text_BC = torch.where(has_text_B[:, None], evidence.text_BC, self.text_mean_C)
+        image_BC = torch.where(has_image_B[:, None], evidence.image_BC, self.image_mean_C)
+        presence_B = torch.where(has_text_B, Presence.TEXT, Presence.IMAGE)
+        presence_B = torch.where(has_text_B == has_image_B, Presence.BOTH, presence_B)
+        temperature_B1 = self.temperature_3[presence_B, None]
         return ModalityLogits(
-            self.text_weight_C * text_BC / temperature_B1,
-            self.image_weight_C * image_BC / temperature_B1,
-            self.bias_C / temperature_B1,
+            self.text_weight_3C[presence_B] * text_BC / temperature_B1,
+            self.image_weight_3C[presence_B] * image_BC / temperature_B1,
+            self.bias_3C[presence_B] / temperature_B1,
         )
-
-    def _temperature(self, has_text_B1: Tensor, has_image_B1: Tensor) -> Tensor:
-        one_only_B1 = torch.where(
-            has_text_B1, self.temperature_3[Presence.TEXT], self.temperature_3[Presence.IMAGE]
-        )
-        return torch.where(has_text_B1 == has_image_B1, self.temperature_3[Presence.BOTH], one_only_B1)
 
 
 class FusionNetwork(Fusion):
@@ -177,7 +176,7 @@ class FusionNetwork(Fusion):
 
     def evidence(self, batch: TensorBatch) -> Evidence:
         """What each encoder says about each product, in float32 whatever the encoders compute in."""
-        zeros_BC = self.bias_C.new_zeros(batch.num_products, self.num_categories)
+        zeros_BC = self.text_mean_C.new_zeros(batch.num_products, self.num_categories)
         absent_B = torch.zeros_like(batch.text_present_B)
         text_BC, text_present_B = zeros_BC, absent_B
         if self.text is not None:
@@ -193,5 +192,5 @@ class FusionNetwork(Fusion):
 def _check_fitted(name: str, value: Tensor, shape: torch.Size) -> None:
     if value.shape != shape or not bool(value.isfinite().all()):
         raise ModelError(
-            f"{name} must hold {shape.numel()} finite numbers in one row, it has shape {tuple(value.shape)}"
+            f"{name} must hold finite numbers in the shape {tuple(shape)}, its shape is {tuple(value.shape)}"
         )

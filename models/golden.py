@@ -174,7 +174,7 @@ def _product(entry: Any) -> Product:
 def _score(network: FusionNetwork, products: Sequence[Product]) -> NDArray[np.float32]:
     prepared = Preprocessor(network.text, network.image).prepare(products)
     with _evaluating(network), torch.inference_mode():
-        logits_BC = network(prepared.to_tensors(network.bias_C.device))
+        logits_BC = network(prepared.to_tensors(network.temperature_3.device))
     scored: NDArray[np.float32] = logits_BC.cpu().numpy()
     return scored
 

@@ -67,6 +67,9 @@ class Classifier:
         self.version = bundle.manifest.version
         self.labels = bundle.labels
         self.device = device
+        if device.type == "cuda":
+            # TF32, which cuDNN takes for convolutions unless told otherwise, moves logits by tenths.
+            torch.backends.cudnn.allow_tf32 = False
         self.network = bundle.network.to(device)
         self._golden = bundle.golden
         self._preprocessor = Preprocessor(bundle.network.text, bundle.network.image)

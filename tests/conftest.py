@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from stream_app.broker import EmbeddedBroker
+
+# A shell that starts a run in the background has its programs ignore Ctrl-C, and theirs as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -115,9 +115,9 @@ def tiny_network(*, text: bool = True, image: bool = True, seed: int = 0) -> Fus
         network = FusionNetwork(TinyText() if text else None, TinyImage() if image else None, NUM_CATEGORIES)
         network.calibrate(
             FusionCalibration(
-                text_weight_C=1 + torch.rand(NUM_CATEGORIES),
-                image_weight_C=1 + torch.rand(NUM_CATEGORIES),
-                bias_C=torch.randn(NUM_CATEGORIES),
+                text_weight_3C=1 + torch.rand(3, NUM_CATEGORIES),
+                image_weight_3C=1 + torch.rand(3, NUM_CATEGORIES),
+                bias_3C=torch.randn(3, NUM_CATEGORIES),
                 text_mean_C=torch.randn(NUM_CATEGORIES),
                 image_mean_C=torch.randn(NUM_CATEGORIES),
                 temperature_3=torch.tensor([1.5, 2.0, 0.5]),

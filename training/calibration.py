@@ -4,12 +4,11 @@ The evidence that it learns from is out of fold: it comes from encoders that nev
 encoder on its own training rows would be far too sure, and the fusion would trust it too much (stacking;
 Wolpert 1992, "Stacked generalization"). The temperature is that of Guo et al. 2017, section 4.2.
 
-Shape letters: B rows, R rows of a view, C categories. Sums are in float64.
+Shape letters: B rows, R rows of a view, M modalities of a view, C categories. Sums are in float64.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,111 +22,79 @@ _TEMPERATURE_BOUNDS = (0.05, 20.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """Rows as the fusion sees them when they have the same modalities: what is missing is its mean."""
+class _Rows:
+    """Rows that the fusion sees with the same modalities."""
 
-    text_RC: Tensor
-    image_RC: Tensor
     truth_R: Tensor
     weight_R: Tensor
 
-    def weighted(self, weight: float) -> "_View":
-        return replace(self, weight_R=weight * self.weight_R)
-
-    @classmethod
-    def joined(cls, views: "Sequence[_View]") -> Self:
-        return cls(
-            torch.cat([view.text_RC for view in views]),
-            torch.cat([view.image_RC for view in views]),
-            torch.cat([view.truth_R for view in views]),
-            torch.cat([view.weight_R for view in views]),
-        )
+    def __bool__(self) -> bool:
+        return bool((self.weight_R > 0).any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Weights:
-    """What L-BFGS moves: two weights that all categories share, and each category's deviations and bias."""
+class _Linear:
+    """logits_RC = the sum over M modalities of weight_MC times evidence, plus bias_C."""
 
-    shared_2: Tensor
-    deviation_2C: Tensor
+    weight_MC: Tensor
     bias_C: Tensor
 
-    @classmethod
-    def initial(cls, num_categories: int) -> Self:
-        return cls(
-            torch.ones(2, dtype=torch.float64),
-            torch.zeros(2, num_categories, dtype=torch.float64),
-            torch.zeros(num_categories, dtype=torch.float64),
-        )
-
-    def parameters(self) -> list[Tensor]:
-        return [self.shared_2, self.deviation_2C, self.bias_C]
-
-    def logits_RC(self, view: _View) -> Tensor:
-        text_C, image_C = self.shared_2[:, None] + self.deviation_2C
-        logits_RC: Tensor = text_C * view.text_RC + image_C * view.image_RC + self.bias_C
-        return logits_RC
-
-    def penalty(self) -> Tensor:
-        return self.deviation_2C.square().sum() + self.bias_C.square().sum()
+    def __call__(self, *evidence: Tensor) -> Tensor:
+        weighted = [weight_C * each for weight_C, each in zip(self.weight_MC, evidence, strict=True)]
+        return torch.stack(weighted).sum(dim=0) + self.bias_C
 
 
 def fit_fusion(
-    evidence: Evidence,
-    truth_B: Tensor,
-    weight_B: Tensor,
-    *,
-    l2: float = 0.001,
-    alone_share: float = 0.25,
-    both_weight: float = 5.0,
-    max_steps: int = 200,
+    evidence: Evidence, truth_B: Tensor, weight_B: Tensor, *, l2: float = 5.0, max_steps: int = 200
 ) -> FusionCalibration:
-    """Weights, bias, means and temperatures that make out-of-fold evidence most likely.
+    """Weights, biases, means and temperatures that make out-of-fold evidence most likely.
 
-    Minimises the mean negative log likelihood plus `l2` times the squared distances of each modality's
-    weights from a common one, and of the biases from 0; convex, solved by L-BFGS. A product with text and
-    picture counts `both_weight` times, since only such products tell how far one may be trusted beside the
-    other, and a catalogue may have few of them; and `alone_share` as much as one that has only its text, and
-    as one that has only its picture. Cost: O(steps B C).
+    Each modality is calibrated alone, on all rows that have it: that is the answer to a product with nothing
+    else. Rows with both then say how far the two calibrated logits count side by side; where there are few,
+    the answer stays near their plain sum. Each fit minimises the negative log likelihood of its rows plus
+    `l2` times the squared distances of weights from 1 and of biases from 0; convex, solved by L-BFGS.
+    Cost: O(steps B C).
 
     Args:
         evidence: out of fold, any dtype.
         truth_B: int64, column of each row's category; no -1.
         weight_B: how much each row counts.
-        l2: strength of the pull.
-        alone_share: 0 leaves out what products with both would be with either alone.
-        both_weight: of products with both; 1 counts them like all others.
+        l2: strength of the pull; 1 / (2 l2) is the variance of a Gaussian prior.
         max_steps: of L-BFGS.
 
     Returns:
-        float32 values for `FusionNetwork.calibrate`. A modality that no row has keeps weight 1 and mean 0.
+        float32 values for `Fusion.calibrate`. A modality that no row has keeps weight 1 and mean 0.
 
     Raises:
         ValueError: no row has text or a picture.
     """
-    text_mean_C = _mean_of_present(evidence.text_BC, evidence.text_present_B)
-    image_mean_C = _mean_of_present(evidence.image_BC, evidence.image_present_B)
-    views = _views_by_presence(evidence, truth_B, weight_B, (text_mean_C, image_mean_C), alone_share)
-    views[Presence.BOTH] = views[Presence.BOTH].weighted(both_weight)
-    every = _View.joined(views)
-    if not bool((every.weight_R > 0).any()):
+    text_BC, image_BC = evidence.text_BC.double(), evidence.image_BC.double()
+    has_text_B, has_image_B = evidence.text_present_B, evidence.image_present_B
+    both_B = has_text_B & has_image_B
+    text, image, both = (
+        _Rows(truth_B[rows_B], weight_B[rows_B].double()) for rows_B in (has_text_B, has_image_B, both_B)
+    )
+    if not text and not image:
         raise ValueError("no training row has text or a picture, so there is nothing to fit the fusion on")
-    weights = _fit_weights(every, l2, max_steps)
-    overall = fit_temperature(weights.logits_RC(every), every.truth_R, every.weight_R)
-    temperatures = [
-        fit_temperature(weights.logits_RC(view), view.truth_R, view.weight_R)
-        if len(view.truth_R)
-        else overall
-        for view in views
-    ]
-    text_weight_C, image_weight_C = (weights.shared_2[:, None] + weights.deviation_2C).float()
+    by_text = _calibrate(text_BC[has_text_B], text, l2, max_steps)
+    by_image = _calibrate(image_BC[has_image_B], image, l2, max_steps)
+    side_by_side = _fit_linear([by_text(text_BC[both_B]), by_image(image_BC[both_B])], both, l2, max_steps)
+    by_both = _Linear(
+        side_by_side.weight_MC * torch.cat([by_text.weight_MC, by_image.weight_MC]),
+        side_by_side(by_text.bias_C, by_image.bias_C),
+    )
+    nothing_C = torch.zeros_like(by_text.bias_C)
+    temperatures = torch.ones(3)
+    temperatures[Presence.TEXT] = _temperature(by_text(text_BC[has_text_B]), text)
+    temperatures[Presence.IMAGE] = _temperature(by_image(image_BC[has_image_B]), image)
+    temperatures[Presence.BOTH] = _temperature(by_both(text_BC[both_B], image_BC[both_B]), both)
     return FusionCalibration(
-        text_weight_C=text_weight_C,
-        image_weight_C=image_weight_C,
-        bias_C=weights.bias_C.float(),
-        text_mean_C=text_mean_C.float(),
-        image_mean_C=image_mean_C.float(),
-        temperature_3=torch.tensor(temperatures),
+        text_weight_3C=torch.stack([by_text.weight_MC[0], nothing_C, by_both.weight_MC[0]]).float(),
+        image_weight_3C=torch.stack([nothing_C, by_image.weight_MC[0], by_both.weight_MC[1]]).float(),
+        bias_3C=torch.stack([by_text.bias_C, by_image.bias_C, by_both.bias_C]).float(),
+        text_mean_C=_mean_of(text_BC[has_text_B]).float(),
+        image_mean_C=_mean_of(image_BC[has_image_B]).float(),
+        temperature_3=temperatures,
     )
 
 
@@ -151,43 +118,37 @@ def fit_temperature(logits_RC: Tensor, truth_R: Tensor, weight_R: Tensor, *, max
     return min(high, max(low, float(log_temperature.exp())))
 
 
-def _mean_of_present(evidence_BC: Tensor, present_B: Tensor) -> Tensor:
-    total_C = evidence_BC.double()[present_B].sum(dim=0)
-    return total_C / max(1, int(present_B.sum()))
+def _mean_of(evidence_RC: Tensor) -> Tensor:
+    return evidence_RC.sum(dim=0) / max(1, len(evidence_RC))
 
 
-def _views_by_presence(
-    evidence: Evidence,
-    truth_B: Tensor,
-    weight_B: Tensor,
-    means: tuple[Tensor, Tensor],
-    alone_share: float,
-) -> list[_View]:
-    """Rows seen with their text alone, their picture alone, and both, in the order of `Presence`."""
-    has_text_B, has_image_B = evidence.text_present_B, evidence.image_present_B
-    both_B = has_text_B & has_image_B
-    share_B = torch.where(both_B, alone_share, 1.0) * weight_B.double()
-    text_BC, image_BC = evidence.text_BC.double(), evidence.image_BC.double()
-    text_mean_BC, image_mean_BC = (mean_C.expand_as(text_BC) for mean_C in means)
-    seen = (
-        (has_text_B & (share_B > 0), text_BC, image_mean_BC, share_B),
-        (has_image_B & (share_B > 0), text_mean_BC, image_BC, share_B),
-        (both_B, text_BC, image_BC, weight_B.double()),
-    )
-    return [
-        _View(text[rows_B], image[rows_B], truth_B[rows_B], weight[rows_B])
-        for rows_B, text, image, weight in seen
-    ]
+def _calibrate(evidence_RC: Tensor, rows: _Rows, l2: float, max_steps: int) -> _Linear:
+    """One modality's calibrated logits, of its evidence on whatever scale."""
+    temperature = _temperature(evidence_RC, rows)
+    fitted = _fit_linear([evidence_RC / temperature], rows, l2, max_steps)
+    return _Linear(fitted.weight_MC / temperature, fitted.bias_C)
 
 
-def _fit_weights(view: _View, l2: float, max_steps: int) -> _Weights:
-    weights = _Weights.initial(view.text_RC.shape[1])
+def _temperature(logits_RC: Tensor, rows: _Rows) -> float:
+    return fit_temperature(logits_RC, rows.truth_R, rows.weight_R) if rows else 1.0
+
+
+def _fit_linear(evidence: list[Tensor], rows: _Rows, l2: float, max_steps: int) -> _Linear:
+    """Near the plain sum: weights are 1 plus a number that all categories share plus one of their own."""
+    num_modalities, num_categories = len(evidence), evidence[0].shape[1]
+    shared_M1 = torch.zeros(num_modalities, 1, dtype=torch.float64)
+    own_MC = torch.zeros(num_modalities, num_categories, dtype=torch.float64)
+    bias_C = torch.zeros(num_categories, dtype=torch.float64)
+    parameters = [shared_M1, own_MC, bias_C]
 
     def loss() -> Tensor:
-        return _mean_loss(weights.logits_RC(view), view.truth_R, view.weight_R) + l2 * weights.penalty()
+        logits_RC = _Linear(1 + shared_M1 + own_MC, bias_C)(*evidence)
+        pull = torch.stack([each.square().sum() for each in parameters]).sum()
+        return _mean_loss(logits_RC, rows.truth_R, rows.weight_R) + l2 / rows.weight_R.sum() * pull
 
-    _minimise(weights.parameters(), loss, max_steps)
-    return weights
+    if rows:
+        _minimise(parameters, loss, max_steps)
+    return _Linear(1 + shared_M1 + own_MC, bias_C)
 
 
 def _mean_loss(logits_RC: Tensor, truth_R: Tensor, weight_R: Tensor) -> Tensor:

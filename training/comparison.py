@@ -113,7 +113,10 @@ def _cells(each: Contender, modalities: Sequence[str]) -> list[str]:
 def _trained(name: str, overrides: Sequence[str], rows: TrainingRows, seed: int) -> Contender:
     """A version that `train` makes, asked as the service asks it."""
     with tempfile.TemporaryDirectory() as repository:
-        cfg = compose_config([f"seed={seed}", "logger=none", "callbacks=none", *overrides])
+        # Without the cache: a run before this one would have saved it work.
+        cfg = compose_config(
+            [f"seed={seed}", "logger=none", "callbacks=none", "data.cache=false", *overrides]
+        )
         cfg.data.root, cfg.repository = str(rows.root), repository
         began = time.perf_counter()
         trained = train(cfg)

@@ -57,7 +57,9 @@ def torchvision_stage(
         advance=lambda done: fitter.progress.advance(task, done),
     )
     _warn_of_broken(maps.broken, len(asked))
-    tuning = TuningSettings(num_tuned, settings.dropout, settings.bf16, FitSettings.of(settings))
+    tuning = TuningSettings(
+        num_tuned, settings.dropout, settings.bf16, settings.balance, FitSettings.of(settings)
+    )
     return ImageStage(fitter, stage_rows, backbone, (asked, maps), tuning)
 
 

@@ -32,12 +32,14 @@ class TuningSettings:
         num_tuned: its last blocks that learn; 0 for the head alone, the number of all for the whole of it.
         dropout: of the mean feature, before the head.
         bf16: learn in bfloat16, twice as fast where the processor has it; scores are always in float32.
+        balance: how far rare categories count for more, as `StageRows.balanced_weight_N` takes it.
         fit: how long and how fast.
     """
 
     num_tuned: int
     dropout: float
     bf16: bool
+    balance: float
     fit: FitSettings
 
 
@@ -178,7 +180,7 @@ class ImageStage:
         data = StageData(
             FeatureInputs(self._maps_MVHWD),
             self._rows.truth_N[self._rows_M],
-            self._rows.weight_N[self._rows_M],
+            self._rows.balanced_weight_N(self._rows_M[learn_from], self._settings.balance)[self._rows_M],
             train_rows=learn_from,
             validation_rows=self._pictures_of(fit.held_out),
             batch_size=self._settings.fit.batch_size,

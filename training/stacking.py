@@ -30,15 +30,11 @@ class FusionSettings:
 
     Attributes:
         num_folds: parts that the training rows are cut into; each costs a fit of every encoder.
-        l2: strength of the pull of each category's weights towards common ones.
-        alone_share: how much a product with both modalities also counts as one with either.
-        both_weight: how many times it counts as what it is.
+        l2: strength of the pull of weights towards 1, the plain sum of what each modality says.
     """
 
     num_folds: int = 3
-    l2: float = 0.001
-    alone_share: float = 0.25
-    both_weight: float = 5.0
+    l2: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,8 +168,6 @@ class OutOfFold:
             self.truth_F[rows_F],
             torch.ones(int(rows_F.sum())),
             l2=settings.l2,
-            alone_share=settings.alone_share,
-            both_weight=settings.both_weight,
         )
 
     def _weighted_f1(self, logits_FC: Tensor, rows_F: Tensor) -> float | None:

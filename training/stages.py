@@ -44,6 +44,25 @@ class StageRows:
             titles=tuple(row.title for row in rows.rows),
         )
 
+    def balanced_weight_N(self, learn_from: NDArray[np.int64], balance: float) -> NDArray[np.float32]:
+        """How much each row counts when rare categories are to count for more.
+
+        Args:
+            learn_from: the rows to learn from; their categories are weighed against each other.
+            balance: from 0, every row counts as it does, to 1, every category counts alike: a row of a
+                category with the share p of all is multiplied by p^-balance.
+
+        Returns:
+            float32; over `learn_from` the sum stays what it was.
+        """
+        known = learn_from[self.truth_N[learn_from] >= 0]
+        if not balance or not len(known):
+            return self.weight_N
+        total_C = np.bincount(self.truth_N[known], self.weight_N[known], self.num_categories)
+        factor_C = np.maximum(total_C, np.finfo(np.float32).tiny) ** -balance
+        factor_C *= total_C.sum() / (total_C * factor_C).sum()
+        return (self.weight_N * np.where(total_C > 0, factor_C, 1.0)[self.truth_N]).astype(np.float32)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:

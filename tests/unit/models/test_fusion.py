@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.errors import ModelError
-from models.fusion import FusionCalibration, FusionNetwork
+from models.fusion import FusionCalibration, FusionNetwork, Presence
 from models.inputs import PreparedBatch, TensorBatch, TextFeatures
 from tests.tiny_models import NUM_CATEGORIES, TinyImage, TinyText, tiny_network
 
@@ -33,16 +33,20 @@ def test_logits_are_the_weighted_evidence_over_the_temperature_of_what_a_product
     with torch.inference_mode():
         text_BC = network.text(batch())
         image_NC = network.image(batch()).sum(dim=1)
-    w_t, w_i, bias = network.text_weight_C, network.image_weight_C, network.bias_C
     text_mean, image_mean = network.text_mean_C, network.image_mean_C
-    text_only, image_only, both = network.temperature_3
+
+    def fused(presence: int, text_C: Tensor, image_C: Tensor) -> Tensor:
+        weighted_C = network.text_weight_3C[presence] * text_C + network.image_weight_3C[presence] * image_C
+        logits_C: Tensor = (weighted_C + network.bias_3C[presence]) / network.temperature_3[presence]
+        return logits_C
+
     expected = torch.stack(
         [
-            (w_t * text_BC[0] + w_i * image_NC[0] + bias) / both,
-            (w_t * text_BC[1] + w_i * image_mean + bias) / text_only,
-            (w_t * text_mean + w_i * image_NC[1] + bias) / image_only,
-            (w_t * text_mean + w_i * image_mean + bias) / both,
-            (w_t * text_BC[4] + w_i * image_NC[2] + bias) / both,
+            fused(Presence.BOTH, text_BC[0], image_NC[0]),
+            fused(Presence.TEXT, text_BC[1], image_mean),
+            fused(Presence.IMAGE, text_mean, image_NC[1]),
+            fused(Presence.BOTH, text_mean, image_mean),
+            fused(Presence.BOTH, text_BC[4], image_NC[2]),
         ]
     )
     torch.testing.assert_close(scored(network, batch()), expected)
@@ -129,16 +133,19 @@ def test_scores_stay_in_float32_when_encoders_compute_in_less() -> None:
 
 
 def calibration(**changes: Tensor) -> FusionCalibration:
-    ones = torch.ones(NUM_CATEGORIES)
-    values = dict.fromkeys(FusionCalibration.__dataclass_fields__, ones) | {"temperature_3": torch.ones(3)}
+    shapes = {"3C": (3, NUM_CATEGORIES), "C": (NUM_CATEGORIES,), "3": (3,)}
+    values = {
+        name: torch.ones(shapes[name.rpartition("_")[2]]) for name in FusionCalibration.__dataclass_fields__
+    }
     return FusionCalibration(**(values | changes))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("bias_C", torch.ones(NUM_CATEGORIES + 1)),
-        ("bias_C", torch.tensor([0.0, float("nan"), 0.0])),
+        ("bias_3C", torch.ones(3, NUM_CATEGORIES + 1)),
+        ("bias_3C", torch.ones(NUM_CATEGORIES)),
+        ("bias_3C", torch.tensor([[0.0, float("nan"), 0.0]]).expand(3, NUM_CATEGORIES)),
         ("image_mean_C", torch.ones(1)),
         ("temperature_3", torch.tensor([1.0, 0.0, 1.0])),
         ("temperature_3", torch.tensor([1.0, -1.0, 1.0])),

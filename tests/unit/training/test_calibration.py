@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.fusion import Evidence, FusionNetwork
+from models.fusion import Evidence, FusionNetwork, Presence
 from tests.tiny_models import tiny_network
 from training.calibration import fit_fusion, fit_temperature
 
@@ -47,8 +47,10 @@ def fitted(image_tells: bool) -> tuple[FusionNetwork, Evidence, Tensor]:
 
 def test_a_picture_that_tells_nothing_gets_no_weight() -> None:
     network, _, _ = fitted(image_tells=False)
-    assert float(network.image_weight_C.abs().max()) < 0.15
-    assert float(network.text_weight_C.min()) > 0.8
+    for presence in (Presence.IMAGE, Presence.BOTH):
+        assert float((network.image_weight_3C / network.temperature_3[:, None])[presence].abs().max()) < 0.15
+    for presence in (Presence.TEXT, Presence.BOTH):
+        assert float((network.text_weight_3C / network.temperature_3[:, None])[presence].min()) > 0.8
 
 
 def test_a_picture_that_tells_is_used_and_rows_without_one_lose_nothing() -> None:
@@ -73,18 +75,45 @@ def test_rows_without_any_modality_cannot_be_fitted_on() -> None:
         fit_fusion(evidence, torch.zeros(3, dtype=torch.int64), torch.ones(3))
 
 
-def test_products_with_both_decide_the_ratio_the_more_they_weigh() -> None:
+def test_two_modalities_that_say_the_same_count_once_where_a_product_has_both() -> None:
     text, truth = drawn(3)
-    # A picture that tells much by itself and nothing beside the text.
-    present = torch.ones(NUM_ROWS, dtype=torch.bool)
-    evidence = Evidence(text, text, present, present)
-    both_rows = torch.arange(NUM_ROWS) % 10 == 0
-    evidence = evidence._replace(text_present_B=both_rows | (torch.arange(NUM_ROWS) % 2 == 0))
-    evidence = evidence._replace(image_present_B=both_rows | (torch.arange(NUM_ROWS) % 2 == 1))
-    light, heavy = (
-        fit_fusion(evidence, truth, torch.ones(NUM_ROWS), alone_share=0, both_weight=weight)
-        for weight in (0.01, 100.0)
-    )
-    sums = [float((each.text_weight_C + each.image_weight_C).mean()) for each in (light, heavy)]
-    assert sums[0] == pytest.approx(2, abs=0.3)
-    assert sums[1] == pytest.approx(1, abs=0.2)
+    rows = torch.arange(NUM_ROWS)
+    evidence = Evidence(text, text, rows % 3 != 1, rows % 3 != 2)
+    fitted = fit_fusion(evidence, truth, torch.ones(NUM_ROWS))
+    counted = (fitted.text_weight_3C + fitted.image_weight_3C).mean(dim=1) / fitted.temperature_3
+    assert counted.tolist() == pytest.approx([1, 1, 1], abs=0.1)
+
+
+def test_a_modality_has_no_part_in_the_answer_to_products_without_it() -> None:
+    network, _, _ = fitted(image_tells=True)
+    assert not network.image_weight_3C[Presence.TEXT].any()
+    assert not network.text_weight_3C[Presence.IMAGE].any()
+
+
+@pytest.mark.parametrize("num_both", [0, 3])
+def test_where_few_products_have_both_the_answer_is_near_the_plain_sum(num_both: int) -> None:
+    text, truth = drawn(3)
+    image = drawn(4)[0].roll(1, dims=0)
+    rows = torch.arange(NUM_ROWS)
+    has_image = rows >= NUM_ROWS // 2
+    evidence = Evidence(text, image, ~has_image | (rows >= NUM_ROWS - num_both), has_image)
+    fusion = fit_fusion(evidence, truth, torch.ones(NUM_ROWS))
+    alone = fusion.text_weight_3C[Presence.TEXT]
+    assert alone.tolist() == pytest.approx([1, 1, 1], abs=0.15)
+    together = fusion.text_weight_3C[Presence.BOTH] / alone
+    assert together.tolist() == pytest.approx([1, 1, 1], abs=0.35 if num_both else 1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.2, 5.0])
+def test_the_scale_of_the_evidence_does_not_matter(scale: float) -> None:
+    text, truth = drawn(3)
+    image = functional.one_hot(truth, NUM_CATEGORIES) + drawn(4)[0]
+    rows = torch.arange(NUM_ROWS)
+    evidence = Evidence(text, image, rows % 3 != 1, rows % 3 != 2)
+    scaled = evidence._replace(text_BC=scale * text, image_BC=scale * image)
+    answers = []
+    for each in (evidence, scaled):
+        network = tiny_network()
+        network.calibrate(fit_fusion(each, truth, torch.ones(NUM_ROWS)))
+        answers.append(network.fuse(each).logits_BC.softmax(dim=1))
+    torch.testing.assert_close(*answers, atol=0.01, rtol=0)

@@ -43,7 +43,7 @@ def stage(num_tuned: int, epochs: int = 15) -> ImageStage:
         StageRows(np.arange(NUM_ROWS) % 3, np.ones(NUM_ROWS, np.float32), 3, ("",) * NUM_ROWS),
         encoder,
         (asked, PictureMaps(found, maps[asked[found]], {"corrupt": 1})),
-        TuningSettings(num_tuned, 0.1, bf16=False, fit=FitSettings(epochs, 8, 0.01)),
+        TuningSettings(num_tuned, 0.1, bf16=False, balance=0.5, fit=FitSettings(epochs, 8, 0.01)),
     )
 
 
