@@ -36,6 +36,13 @@ class Presence:
     IMAGE = 1
     BOTH = 2
 
+    @classmethod
+    def of(cls, has_text: bool, has_image: bool) -> int:
+        """The position of a product."""
+        if has_text == has_image:
+            return cls.BOTH
+        return cls.TEXT if has_text else cls.IMAGE
+
 
 class Evidence(NamedTuple):
     """What the encoders say before anything is weighed: the input of a fitted fusion.

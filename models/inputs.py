@@ -139,6 +139,12 @@ class PreparedBatch:
     image_rows_N: NDArray[np.int64]
     image_reasons: tuple[ImageReason | None, ...]
 
+    @classmethod
+    def of_texts(cls, text: TextFeatures) -> Self:
+        """B products without pictures."""
+        no_pictures = np.zeros((0, 1, 1, 3), np.uint8)
+        return cls(text, no_pictures, np.zeros(0, np.int64), (None,) * text.num_texts)
+
     @property
     def num_products(self) -> int:
         """B."""

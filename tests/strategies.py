@@ -47,6 +47,62 @@ FIELD_NAMES = (
 )
 
 
+MARKUP = [
+    "&",
+    "&amp;",
+    "&amp;amp;",
+    "&amp;amp;amp;lt;",
+    "&lt;",
+    "&gt;",
+    "&eacute",
+    "&copy2024",
+    "&#8203;",
+    "&#0;",
+    "&#xD800;",
+    "&#x202e",
+    "&notit;",
+    "<",
+    ">",
+    "<b>",
+    "</b>",
+    "<br",
+    "<img src='a>b'>",
+    "<!--",
+    "-->",
+    "<!doctype html>",
+    "<script>",
+    "</script >",
+    "<STYLE a=1>",
+    "</style>",
+    "data:image/png;base64,QUJD",
+    "data:a/b",
+    "DATA:",
+    ";",
+    ",",
+    "\uff1cb\uff1e",
+    "\uff06lt;",
+    "\ufe64",
+    "\x00",
+    "\u202e",
+    "\u200b",
+    "\ud83d",
+    "\U0001f600",
+    "e\u0301",
+    "É",
+    "İ",
+    "ΑΣ",
+    "ﬁ",
+    "\ufdfa",
+    "한",
+    " ",
+    "\n",
+    "\xa0",
+    "\x1f",
+    "_",
+    "1",
+]
+
+
 def identifiers() -> st.SearchStrategy[str]:
     """Text that is fit to identify something."""
     visible = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffd")
@@ -184,3 +240,9 @@ _WRONG_DOCUMENTS = (
     '{"product_id": 1, "listed_at": "9999-12-31T23:59:59-23:59"}',
     '{"product_id": 1, "listed_at": "0001-01-01T00:00:00+23:59"}',
 )
+
+
+def hostile_texts() -> st.SearchStrategy[str]:
+    """Markup that is broken, doubled and cut, among any code points."""
+    anything = st.text(st.characters(exclude_categories=[]), max_size=8)
+    return st.lists(st.sampled_from(MARKUP) | anything, max_size=14).map("".join)

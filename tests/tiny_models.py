@@ -34,6 +34,7 @@ class TinyText(TextEncoder):
     ) -> None:
         super().__init__()
         self.num_categories = num_categories
+        self.max_characters = 4096
         self.stop_word = stop_word
         self.table_VC = nn.Parameter(torch.randn(num_rows, num_categories))
 

@@ -46,10 +46,7 @@ class TextInputs:
 
     def take(self, rows_B: NDArray[np.int64], device: torch.device) -> TensorBatch:
         """The texts of these rows, without pictures."""
-        no_pictures = np.zeros((0, 1, 1, 3), np.uint8)
-        reasons = (None,) * len(rows_B)
-        prepared = PreparedBatch(self.text.select(rows_B), no_pictures, np.zeros(0, np.int64), reasons)
-        return prepared.to_tensors(device)
+        return PreparedBatch.of_texts(self.text.select(rows_B)).to_tensors(device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ several frames the first is taken. A JPEG is read at a fraction of its size wher
 Pillow's plugins are called by name, not through `Image.open`, so no other format is ever tried.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
 from typing import Final
@@ -29,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import ImageError, ImageReason
 from models.image.formats import Container, ImageFormat, open_container
 
-__all__ = ["ImageLimits", "Resize", "decode_image"]
+__all__ = ["ImageLimits", "Resize", "SquareOnPicture", "decode_image", "locate_square"]
 
 _PLUGINS: Final[dict[ImageFormat, type[ImageFile.ImageFile]]] = {
     ImageFormat.JPEG: JpegImagePlugin.JpegImageFile,
@@ -47,6 +48,8 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS: Final = frozenset({5, 6, 7, 8})
+"""Orientations that swap width and height."""
 _WHITE: Final = (255, 255, 255)
 
 # A hostile progressive JPEG goes over all its pixels thousands of times, an honest one about ten times.
@@ -97,6 +100,49 @@ def decode_image(
         return _decode(container, size_px, resize)
     except Exception as error:  # Pillow raises almost anything on damaged files
         raise _as_image_error(error, container) from error
+
+
+@dataclass(frozen=True, slots=True)
+class SquareOnPicture:
+    """Where the square that a model sees lies on the picture as people see it, in pixels of the picture.
+
+    Attributes:
+        picture_width: as its EXIF orientation says.
+        picture_height: likewise.
+        left: of the square; below 0 where there is white beside the picture.
+        top: likewise.
+        width: of the square.
+        height: of the square; unlike its width where the picture was stretched.
+    """
+
+    picture_width: int
+    picture_height: int
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def locate_square(data: bytes, size_px: int, resize: Resize = Resize.FIT) -> SquareOnPicture:
+    """Where the square of `decode_image` lies on the picture of a file that it has decoded.
+
+    Raises:
+        ImageError: the bytes are none of the formats.
+    """
+    container = open_container(data)
+    width, height = container.width, container.height
+    scaled = _scaled(width, height, size_px, resize)
+    if container.orientation in _SIDEWAYS:
+        width, height, scaled = height, width, scaled[::-1]
+    across, down = width / scaled[0], height / scaled[1]
+    return SquareOnPicture(
+        picture_width=width,
+        picture_height=height,
+        left=-((size_px - scaled[0]) // 2) * across,
+        top=-((size_px - scaled[1]) // 2) * down,
+        width=size_px * across,
+        height=size_px * down,
+    )
 
 
 def _check_size(container: Container, limits: ImageLimits) -> None:

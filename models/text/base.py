@@ -26,6 +26,9 @@ class TextEncoder(nn.Module, ABC):
     num_categories: int
     """C."""
 
+    max_characters: int
+    """Code points of a cleaned title, and of a cleaned description, that are read."""
+
     @abstractmethod
     def featurize(self, texts: Sequence[tuple[str, str]]) -> TextFeatures:
         """Features of B (title, description) pairs, as received: cleaning is done here.

@@ -7,7 +7,9 @@ Letters: B texts, T tokens of all texts, V tokens of the vocabulary, D embedding
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,7 +49,8 @@ class EmbeddingBagEncoder(TextEncoder):
         """
         super().__init__()
         self.num_categories = num_categories
-        self._reader = TokenReader(tokenizer, max_tokens=max_tokens, max_characters=max_characters)
+        self.max_characters = max_characters
+        self.reader = TokenReader(tokenizer, max_tokens=max_tokens, max_characters=max_characters)
         self.table_VD = nn.Parameter(torch.empty(len(tokenizer), embedding_dim))
         self.weight_CD = nn.Parameter(torch.empty(num_categories, embedding_dim))
         self.bias_C = nn.Parameter(torch.zeros(num_categories))
@@ -56,7 +59,7 @@ class EmbeddingBagEncoder(TextEncoder):
 
     def featurize(self, texts: Sequence[tuple[str, str]]) -> TextFeatures:
         """Token ids of B (title, description) pairs; each weighs 1 / number of its text's tokens."""
-        return self._reader.read(texts).averaged()
+        return self.reader.read(texts).averaged()
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """evidence_BC, float32; zeros in rows without text."""
@@ -64,9 +67,18 @@ class EmbeddingBagEncoder(TextEncoder):
         evidence_BC: Tensor = functional.linear(mean_BD, self.weight_CD, self.bias_C)
         return evidence_BC * batch.text_present_B.unsqueeze(1)
 
+    def token_evidence(self, ids: Sequence[int], columns_K: NDArray[np.int64]) -> NDArray[np.float64]:
+        """evidence_TK of tokens, each as if it were the only one of its text, without the bias."""
+        rows_TD = self.table_VD[torch.tensor(ids, dtype=torch.int64, device=self.table_VD.device)]
+        columns = torch.from_numpy(columns_K).to(self.table_VD.device)
+        evidence_TK: NDArray[np.float64] = (
+            functional.linear(rows_TD.double(), self.weight_CD[columns].double()).cpu().numpy()
+        )
+        return evidence_TK
+
     def token_embeddings(self) -> tuple[Tensor, list[str]]:
         """Vectors (V, D) of all tokens, and the tokens."""
-        return self.table_VD, self._reader.tokenizer.tokens()
+        return self.table_VD, self.reader.tokenizer.tokens()
 
     def config(self) -> dict[str, Any]:
         """Sizes and limits; the tokeniser is a file of its own."""
@@ -74,13 +86,13 @@ class EmbeddingBagEncoder(TextEncoder):
             "num_tokens": len(self.table_VD),
             "num_categories": self.num_categories,
             "embedding_dim": self.table_VD.shape[1],
-            "max_tokens": self._reader.max_tokens,
-            "max_characters": self._reader.max_characters,
+            "max_tokens": self.reader.max_tokens,
+            "max_characters": self.max_characters,
         }
 
     def assets(self) -> dict[str, bytes]:
         """The tokeniser."""
-        return {TOKENIZER_FILE: self._reader.tokenizer.data}
+        return {TOKENIZER_FILE: self.reader.tokenizer.data}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], assets: Mapping[str, bytes]) -> Self:

@@ -10,6 +10,7 @@ Letters: B texts, T n-grams of all texts, V n-grams of the vocabulary, D embeddi
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,9 +30,9 @@ from models.text.ngram_vocabulary import (
     chunks_by_length,
     learn_vocabulary,
 )
-from models.text.ngrams import Block, Ngrams, extract_ngrams
+from models.text.ngrams import Block, Ngrams, extract_ngrams, last_word_starts
 
-__all__ = ["NgramBag", "NgramVocabulary", "fit_vocabulary"]
+__all__ = ["NgramBag", "NgramVocabulary", "Occurrences", "fit_vocabulary"]
 
 DEFAULT_MAX_CHARACTERS = 4096
 """Code points of a cleaned title, and of a cleaned description, that are read."""
@@ -62,6 +63,23 @@ def fit_vocabulary(
     cleaned = (_clean_pair(pair, max_characters)[0] for pair in texts)
     min_texts = {Block.WORDS: min_texts_of_word_ngram, Block.CHARACTERS: min_texts_of_char_ngram}
     return learn_vocabulary(filter(None, cleaned), min_texts, max_ngrams=max_ngrams)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Occurrences:
+    """T known n-grams at the places where they stand.
+
+    Attributes:
+        ids_T: int64, in the vocabulary.
+        weights_T: float64, an equal share of what the n-gram weighs in its text.
+        starts_T: int64, where each starts in the texts laid end to end, each behind one space.
+        last_starts_T: int64, where the last of its words starts; character n-grams lie in one word.
+    """
+
+    ids_T: NDArray[np.int64]
+    weights_T: NDArray[np.float64]
+    starts_T: NDArray[np.int64]
+    last_starts_T: NDArray[np.int64]
 
 
 class NgramBag(TextEncoder):
@@ -145,6 +163,33 @@ class NgramBag(TextEncoder):
         folded.bias_C.copy_(self.bias_C)
         return folded.train(self.training)
 
+    def occurrences(self, texts: Sequence[str]) -> "Occurrences":
+        """Every known n-gram of B cleaned texts, title and description joined, at each place it stands."""
+        lookup, idf_V = self._ensure_lookup()
+        ids_F, weights_F, lengths_B = self._weigh(texts)
+        keys_F = np.repeat(np.arange(len(texts)), lengths_B) * len(idf_V) + ids_F
+        keys, starts, last_starts = [], [], []
+        for block, ngrams in extract_ngrams(texts).items():
+            block_keys, known = _known_ngrams(lookup, ngrams, len(idf_V))
+            lasts_T = last_word_starts(ngrams) if block is Block.WORDS else ngrams.starts_T
+            keys.append(block_keys)
+            starts.append(ngrams.starts_T[known])
+            last_starts.append(lasts_T[known])
+        place_T = np.searchsorted(keys_F, np.concatenate(keys))
+        share_F = weights_F.astype(np.float64) / np.maximum(np.bincount(place_T, minlength=len(ids_F)), 1)
+        return Occurrences(
+            ids_F[place_T], share_F[place_T], np.concatenate(starts), np.concatenate(last_starts)
+        )
+
+    def ngram_evidence(self, ids_T: NDArray[np.int64], columns_K: NDArray[np.int64]) -> Tensor:
+        """evidence_TK of n-grams of weight 1, without the bias."""
+        rows_TD = self.table[torch.from_numpy(ids_T).to(self.table.device)]
+        columns = torch.from_numpy(columns_K).to(self.table.device)
+        evidence_TK: Tensor = (
+            rows_TD[:, columns] if self.weight_CD is None else rows_TD @ self.weight_CD[columns].T
+        )
+        return evidence_TK
+
     def config(self) -> dict[str, Any]:
         """Sizes and limits; the vocabulary itself is in the buffers."""
         return {
@@ -188,7 +233,7 @@ class NgramBag(TextEncoder):
         """Ids and weights of the n-grams of cleaned texts, and how many each text has."""
         lookup, idf_V = self._ensure_lookup()
         keys_T = np.concatenate(
-            [_known_ngrams(lookup, ngrams, len(idf_V)) for ngrams in extract_ngrams(texts).values()]
+            [_known_ngrams(lookup, ngrams, len(idf_V))[0] for ngrams in extract_ngrams(texts).values()]
         )
         rows_T, ids_T, counts_T = _count(keys_T, len(idf_V))
         weights_T = (1 + np.log(counts_T)) * idf_V[ids_T]
@@ -217,11 +262,13 @@ def _clean_pair(pair: tuple[str, str], max_characters: int) -> tuple[str, bool]:
     return f"{title} {description}".strip(), title_cut or description_cut
 
 
-def _known_ngrams(lookup: NgramLookup, ngrams: Ngrams, num_ngrams: int) -> NDArray[np.int64]:
-    """One number for each occurrence of a known n-gram: its text times V plus its id."""
+def _known_ngrams(
+    lookup: NgramLookup, ngrams: Ngrams, num_ngrams: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One number for each occurrence of a known n-gram, its text times V plus its id, and which they are."""
     ids_T = lookup.find(ngrams.hashes_T)
     known = np.flatnonzero(ids_T != UNKNOWN)
-    return ngrams.rows_T[known] * num_ngrams + ids_T[known]
+    return ngrams.rows_T[known] * num_ngrams + ids_T[known], known
 
 
 def _count(

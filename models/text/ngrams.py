@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_CHAR_NGRAM", "MIN_CHAR_NGRAM", "Block", "Ngrams", "extract_ngrams"]
+__all__ = ["MAX_CHAR_NGRAM", "MIN_CHAR_NGRAM", "Block", "Ngrams", "extract_ngrams", "last_word_starts"]
 
 MIN_CHAR_NGRAM: Final = 2
 MAX_CHAR_NGRAM: Final = 6
@@ -57,6 +57,19 @@ class Ngrams:
     hashes_T: NDArray[np.uint64]
     rows_T: NDArray[np.int64]
     starts_T: NDArray[np.int64]
+
+
+def last_word_starts(words: Ngrams) -> NDArray[np.int64]:
+    """Where the last word of each word n-gram starts: the second of a pair, the word itself of a single one.
+
+    Args:
+        words: of `Block.WORDS`, all of them.
+    """
+    # Behind the last single word comes the pair of the first one: there starts fall, or stay.
+    first_pair = np.flatnonzero(np.diff(words.starts_T, prepend=-1) <= 0)[:1]
+    num_singles = int(first_pair[0]) if len(first_pair) else len(words.starts_T)
+    singles_W, pairs_T = words.starts_T[:num_singles], words.starts_T[num_singles:]
+    return np.concatenate([singles_W, singles_W[np.searchsorted(singles_W, pairs_T) + 1]])
 
 
 def extract_ngrams(texts: Sequence[str]) -> dict[Block, Ngrams]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Self
 
+from tokenizers import Encoding
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from models.errors import BundleError
@@ -57,6 +58,20 @@ class Tokenizer:
             max_tokens: the most ids to return, at least 3 with special tokens.
             special: add the tokens that the tokeniser puts at the start and at the end of a text.
         """
+        encoding, truncated = self._encode(text, max_tokens, special=special)
+        return encoding.ids, truncated
+
+    def encode_with_places(
+        self, text: str, *, max_tokens: int, special: bool = False
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of a text, and where each token starts and ends in it, in code points.
+
+        Special tokens, which stand for no characters, start and end at 0. Arguments are those of `encode`.
+        """
+        encoding, _ = self._encode(text, max_tokens, special=special)
+        return encoding.ids, encoding.offsets
+
+    def _encode(self, text: str, max_tokens: int, *, special: bool) -> tuple[Encoding, bool]:
         encoding = self._tokenizer.encode(text, add_special_tokens=special)
         truncated = len(encoding.ids) > max_tokens
         if truncated:
@@ -65,7 +80,7 @@ class Tokenizer:
             encoding.truncate(max_tokens - added)
             if special:
                 encoding = self._tokenizer.post_process(encoding)
-        return encoding.ids, truncated
+        return encoding, truncated
 
     def tokens(self) -> list[str]:
         """Every token as text, by id; ids without a token are empty."""

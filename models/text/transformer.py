@@ -71,13 +71,14 @@ class TransformerEncoder(TextEncoder):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(settings.hidden_size, num_categories)
         self._pad: int = settings.pad_token_id or 0
-        self._reader = TokenReader(
+        self.max_characters = max_characters
+        self.reader = TokenReader(
             tokenizer, max_tokens=max_tokens, max_characters=max_characters, special=True
         )
 
     def featurize(self, texts: Sequence[tuple[str, str]]) -> TextFeatures:
         """Token ids of B (title, description) pairs, special tokens included."""
-        return self._reader.read(texts)
+        return self.reader.read(texts)
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """evidence_BC, float32; zeros in rows without text."""
@@ -112,13 +113,13 @@ class TransformerEncoder(TextEncoder):
             "trunk": _plain(settings.to_dict()),
             "num_categories": self.num_categories,
             "dropout": self.dropout.p,
-            "max_tokens": self._reader.max_tokens,
-            "max_characters": self._reader.max_characters,
+            "max_tokens": self.reader.max_tokens,
+            "max_characters": self.max_characters,
         }
 
     def assets(self) -> dict[str, bytes]:
         """The tokeniser."""
-        return {TOKENIZER_FILE: self._reader.tokenizer.data}
+        return {TOKENIZER_FILE: self.reader.tokenizer.data}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], assets: Mapping[str, bytes]) -> Self:

@@ -5,72 +5,14 @@ import unicodedata
 from pathlib import Path
 from time import process_time
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.text.cleaning import STEPS, clean, clean_and_cut
+from models.text.cleaning import STEPS, clean, clean_and_cut, clean_and_trace
 from schemas.catalogue import read_catalogue
-
-MARKUP = [
-    "&",
-    "&amp;",
-    "&amp;amp;",
-    "&amp;amp;amp;lt;",
-    "&lt;",
-    "&gt;",
-    "&eacute",
-    "&copy2024",
-    "&#8203;",
-    "&#0;",
-    "&#xD800;",
-    "&#x202e",
-    "&notit;",
-    "<",
-    ">",
-    "<b>",
-    "</b>",
-    "<br",
-    "<img src='a>b'>",
-    "<!--",
-    "-->",
-    "<!doctype html>",
-    "<script>",
-    "</script >",
-    "<STYLE a=1>",
-    "</style>",
-    "data:image/png;base64,QUJD",
-    "data:a/b",
-    "DATA:",
-    ";",
-    ",",
-    "\uff1cb\uff1e",
-    "\uff06lt;",
-    "\ufe64",
-    "\x00",
-    "\u202e",
-    "\u200b",
-    "\ud83d",
-    "\U0001f600",
-    "e\u0301",
-    "É",
-    "İ",
-    "ΑΣ",
-    "ﬁ",
-    "\ufdfa",
-    "한",
-    " ",
-    "\n",
-    "\xa0",
-    "\x1f",
-    "_",
-    "1",
-]
-
-
-def hostile_texts() -> st.SearchStrategy[str]:
-    anything = st.text(st.characters(exclude_categories=[]), max_size=8)
-    return st.lists(st.sampled_from(MARKUP) | anything, max_size=14).map("".join)
+from tests.strategies import hostile_texts
 
 
 @pytest.mark.parametrize(
@@ -152,6 +94,31 @@ def test_a_cut_text_is_a_beginning_of_the_whole_and_says_so(text: str, max_chara
     assert clean(cut) == cut
     if not truncated:
         assert cut == cleaned
+
+
+@given(hostile_texts(), st.integers(1, 40))
+def test_a_traced_text_is_the_cut_one_and_knows_where_each_character_was(
+    text: str, max_characters: int
+) -> None:
+    traced = clean_and_trace(text, max_characters=max_characters)
+    assert traced.text == clean_and_cut(text, max_characters=max_characters)[0]
+    assert len(traced.starts_L) == len(traced.ends_L) == len(traced.text)
+    for places in (traced.starts_L, traced.ends_L):
+        assert (np.diff(places) >= 0).all()
+    assert ((traced.starts_L >= 0) & (traced.starts_L < traced.ends_L)).all()
+    assert (traced.ends_L <= len(text)).all()
+
+
+def test_characters_are_traced_through_entities_tags_and_accents() -> None:
+    text = "  <b>Caf&amp;eacute;</b>\u200b no\u0308el ﬁn"
+    traced = clean_and_trace(text, max_characters=100)
+    assert traced.text == "cafe noel fin"
+    found = {
+        word: text[traced.starts_L[first] : traced.ends_L[first + len(word) - 1]]
+        for word in traced.text.split()
+        for first in [traced.text.index(word)]
+    }
+    assert found == {"cafe": "Caf&amp;eacute;", "noel": "no\u0308el", "fin": "ﬁn"}
 
 
 def test_short_texts_are_not_cut() -> None:

@@ -1,0 +1,1 @@
+"""Why a product was put on its shelf: Shapley values of words and of parts of the picture."""
