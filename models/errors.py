@@ -7,6 +7,7 @@ ShelverError
     +-- RepositoryError      (also ValueError) no such model, version or alias
     +-- DeviceError          (also ValueError) no such device on this machine
     +-- UnsupportedKindError (also ValueError) a kind of encoder this release does not know
+    +-- ExplanationError     (also ValueError) nothing to explain, or no such category
     +-- NonFiniteScoresError a network answered NaN or infinity for a product
 """
 
@@ -17,6 +18,7 @@ from schemas.errors import ShelverError
 __all__ = [
     "BundleError",
     "DeviceError",
+    "ExplanationError",
     "ImageError",
     "ImageReason",
     "ModelError",
@@ -86,6 +88,10 @@ class DeviceError(ModelError, ValueError):
 
 class UnsupportedKindError(ModelError, ValueError):
     """A version or a configuration asks for a kind of encoder that this release does not know."""
+
+
+class ExplanationError(ModelError, ValueError):
+    """There is nothing to explain, or the model does not have the category that is asked about."""
 
 
 class NonFiniteScoresError(ModelError):

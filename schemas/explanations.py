@@ -23,6 +23,7 @@ __all__ = [
     "Explanation",
     "ExplanationMethod",
     "ExplanationRequested",
+    "Frame",
     "ImageAttribution",
     "ModalityAttribution",
     "TextAttribution",
@@ -116,6 +117,22 @@ class TextAttribution(Part):
         return self
 
 
+class Frame(Part):
+    """A rectangle on a picture, in pixels of the upright picture; it may reach beyond its edges.
+
+    Attributes:
+        left: Of its left edge, from the left of the picture.
+        top: Of its upper edge, from the top of the picture.
+        width: From edge to edge.
+        height: From edge to edge.
+    """
+
+    left: float
+    top: float
+    width: Annotated[float, Field(gt=0)]
+    height: Annotated[float, Field(gt=0)]
+
+
 class ImageAttribution(Part):
     """What each cell of a grid over the picture adds to the logit.
 
@@ -124,12 +141,15 @@ class ImageAttribution(Part):
         attributions: One row of numbers for each row of the grid, from the top left.
         width: Of the picture as received, upright, in pixels.
         height: Of the same.
+        frame: Where the grid lies on the picture; `None` for all of it. Models see a square, so the frame of
+            a picture that is none reaches beyond it, or leaves some of it out.
     """
 
     grid: tuple[PositiveInt, PositiveInt]
     attributions: tuple[tuple[float, ...], ...]
     width: PositiveInt
     height: PositiveInt
+    frame: Frame | None = None
 
     @model_validator(mode="after")
     def _as_large_as_the_grid(self) -> Self:
@@ -140,7 +160,7 @@ class ImageAttribution(Part):
 
 
 class ModalityAttribution(Part):
-    """What each modality adds to the logit, its missing value included."""
+    """What each modality adds to the logit: the sum of its attributions."""
 
     text: float
     image: float

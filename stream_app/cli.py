@@ -30,6 +30,7 @@ COMMANDS = {
     "watch": "Watch the categories and dead letters that come out, until Ctrl-C.",
     "train": "Train a model; ends with a new version in the repository.",
     "evaluate": "Score a model version on labelled products.",
+    "explain": "Explain why a product gets its category, word by word and on its picture.",
     "models": "List, show, promote and verify model versions.",
 }
 """Name of each command and the first sentence of its help."""

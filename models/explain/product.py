@@ -37,6 +37,7 @@ __all__ = [
     "ImageMethod",
     "ProductExplainer",
     "ProductExplanation",
+    "exact_text_explainer",
 ]
 
 DEFAULT_MAX_EVALUATIONS: Final = 500
@@ -128,7 +129,11 @@ class ProductExplainer:
         network = classifier.network
         self.classifier = classifier
         self._network = network
-        self._text = None if network.text is None else _text_explainer(network.text)
+        self._text = (
+            None
+            if network.text is None
+            else (exact_text_explainer(network.text) or PartitionTextExplainer(network.text))
+        )
         self._image: Mapping[ImageMethod, ImageExplainer] = {}
         if network.image is not None:
             self._image = {
@@ -276,8 +281,7 @@ def _numpy(tensor_C: Tensor) -> NDArray[np.float64]:
     return array_C
 
 
-def _text_explainer(encoder: TextEncoder) -> TextExplainer:
+def exact_text_explainer(encoder: TextEncoder) -> TextExplainer | None:
+    """What explains an encoder exactly; None where no closed form is known."""
     exact = TEXT_EXPLAINERS.get(encoder.kind)
-    if exact is not None:
-        return exact(encoder)
-    return PartitionTextExplainer(encoder)
+    return None if exact is None else exact(encoder)

@@ -5,6 +5,7 @@ the same characters, such as the two of U+FDFA, are one word. So words never ove
 read of a text lies in one. Letters: L code points of the cleaned text, S stretches, W words.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.text.cleaning import TracedText, clean_and_trace
 
-__all__ = ["NO_WORD", "SplitText", "WordSpan", "split_words"]
+__all__ = ["NO_WORD", "SplitText", "WordSpan", "keep_words", "split_words"]
 
 NO_WORD = -1
 """The word of a space."""
@@ -72,6 +73,20 @@ def split_words(title: str, description: str, *, max_characters: int) -> SplitTe
         words += [WordSpan(field, start, end) for start, end in spans]
         texts.append(traced.text)
     return SplitText(" ".join(texts), tuple(words), np.concatenate(word_L))
+
+
+def keep_words(
+    text: tuple[str, str], words: Sequence[WordSpan], kept_W: NDArray[np.bool_]
+) -> tuple[str, str]:
+    """Title and description as received with all other words cut out; without any word nothing is left."""
+    if not kept_W.any():
+        return "", ""
+    fields = dict(zip(("title", "description"), text, strict=True))
+    for word, kept in zip(reversed(words), reversed(kept_W), strict=True):
+        if not kept:
+            received = fields[word.field]
+            fields[word.field] = received[: word.start] + received[word.end :]
+    return fields["title"], fields["description"]
 
 
 def _words_of(traced: TracedText) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:

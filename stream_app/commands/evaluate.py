@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
     from rich.table import Table
 
     from models.evaluation import Evaluation
     from models.labels import LabelSet
+    from models.runtime import Classifier
+    from schemas.catalogue import CatalogueRow
+
+NUM_EXPLAINED_TEXTS = 200
+NUM_EXPLAINED_PICTURES = 20
 
 
 def evaluate(
@@ -50,6 +57,14 @@ def evaluate(
             metavar="FOLDER", help="Draw confusion matrix and reliability diagram into this folder."
         ),
     ] = None,
+    explanations: Annotated[
+        bool,
+        typer.Option(
+            "--explanations",
+            help=f"Also measure explanations, on {NUM_EXPLAINED_TEXTS} texts and {NUM_EXPLAINED_PICTURES} "
+            "pictures; takes minutes.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Score a model version on labelled products.
@@ -97,9 +112,28 @@ def evaluate(
         "absent_categories": [entry.code for entry in result.per_class if not entry.support],
         **result.to_json(),
     }
+    if explanations:
+        report["explanations"] = _measure_explanations(classifier, rows)
     if pictures is not None:
         _draw(pictures, scored.probabilities_BC, truth_B, classifier.labels)
     _show(report, result, as_json=as_json)
+
+
+def _measure_explanations(classifier: Classifier, rows: Sequence[CatalogueRow]) -> dict[str, Any]:
+    from models.catalogue_products import product_of
+    from models.explain.quality import picture_quality, text_quality
+
+    texts = [(row.title, row.description) for row in rows if row.title or row.description]
+    pictured = [row for row in rows if row.image_path is not None or row.image is not None]
+    texts, pictured = texts[:NUM_EXPLAINED_TEXTS], pictured[:NUM_EXPLAINED_PICTURES]
+    pixels_NHWK = classifier.prepare([product_of(row) for row in pictured]).pixels_NHWK
+    with _progress_bar(len(texts) + len(pixels_NHWK), "Explaining") as advance:
+        of_texts = text_quality(classifier, texts, advance=advance)
+        of_pictures = picture_quality(classifier, pixels_NHWK, advance=advance)
+    return {
+        "text": [each.to_json() for each in of_texts],
+        "image": [each.to_json() for each in of_pictures],
+    }
 
 
 def _ensure_folder(folder: Path | None) -> None:
@@ -130,13 +164,13 @@ def _draw(
 
 
 @contextmanager
-def _progress_bar(num_rows: int) -> Iterator[Callable[[int], object]]:
+def _progress_bar(num_rows: int, what: str = "Scoring") -> Iterator[Callable[[int], object]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("Scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Scoring", total=num_rows)
+        task = bar.add_task(what, total=num_rows)
         yield lambda scored: bar.advance(task, scored)
 
 
@@ -150,6 +184,9 @@ def _show(report: dict[str, Any], result: Evaluation, *, as_json: bool) -> None:
     console.print(_summary(report, result))
     console.print(_modality_table(result))
     console.print(_category_table(result))
+    if "explanations" in report:
+        console.print(_text_explanation_table(report["explanations"]["text"]))
+        console.print(_picture_explanation_table(report["explanations"]["image"]))
 
 
 def _summary(report: dict[str, Any], result: Evaluation) -> Table:
@@ -196,6 +233,42 @@ def _category_table(result: Evaluation) -> Table:
     for entry in result.per_class:
         numbers = (f"{entry.precision:.3f}", f"{entry.recall:.3f}", f"{entry.f1:.3f}")
         table.add_row(escape(str(entry.code)), escape(entry.label), f"{entry.support}", *numbers)
+    return table
+
+
+def _text_explanation_table(methods: Sequence[dict[str, Any]]) -> Table:
+    """Probability lost without, and with only, the most important words."""
+    shares = list(methods[0]["comprehensiveness"]) if methods else []
+    table = _table(
+        "Explanations of texts: probability lost without / with only the top words",
+        "Method",
+        *(f"{float(share):.0%}" for share in shares),
+        "ms each",
+        "shuffled model",
+    )
+    for each in methods:
+        cells = (
+            f"{each['comprehensiveness'][share]:.3f} / {each['sufficiency'][share]:.3f}" for share in shares
+        )
+        correlation = each["shuffled_correlation"]
+        table.add_row(
+            each["method"],
+            *cells,
+            f"{each['milliseconds']:.2f}",
+            "" if correlation is None else f"{correlation:.2f}",
+        )
+    return table
+
+
+def _picture_explanation_table(methods: Sequence[dict[str, Any]]) -> Table:
+    table = _table("Explanations of pictures", "Method", "Deletion", "Insertion", "ms each")
+    for each in methods:
+        table.add_row(
+            each["method"],
+            f"{each['deletion']:.3f}",
+            f"{each['insertion']:.3f}",
+            f"{each['milliseconds']:.1f}",
+        )
     return table
 
 

@@ -89,3 +89,37 @@ def test_categories_that_the_model_does_not_know_are_named(
     assert report["unknown_rows"] == 3
     assert 10 not in report["absent_categories"]
     assert len(report["absent_categories"]) == len(report["per_class"]) - 1
+
+
+def test_explanations_are_measured_beside_a_random_order_and_shap(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from models.explain import quality
+    from stream_app.commands import evaluate
+
+    monkeypatch.setattr(evaluate, "NUM_EXPLAINED_TEXTS", 25)
+    monkeypatch.setattr(evaluate, "NUM_EXPLAINED_PICTURES", 2)
+    monkeypatch.setattr(quality, "PIXEL_EVALUATIONS", 60)
+    report = report_of([*arguments, "--explanations"], capsys)
+    texts = {each["method"]: each for each in report["explanations"]["text"]}
+    assert set(texts) == {
+        "exact",
+        "shap partition, 100 evaluations",
+        "shap partition, 1000 evaluations",
+        "random order",
+    }
+    exact, chance = texts["exact"], texts["random order"]
+    assert exact["texts"] == 25
+    assert exact["comprehensiveness"]["0.2"] > chance["comprehensiveness"]["0.2"]
+    assert exact["sufficiency"]["0.2"] < chance["sufficiency"]["0.2"]
+    assert abs(exact["shuffled_correlation"]) < 0.5
+    assert exact["milliseconds"] < texts["shap partition, 1000 evaluations"]["milliseconds"]
+    pictures = {each["method"]: each for each in report["explanations"]["image"]}
+    assert set(pictures) == {"cells", "pixels, 60 evaluations", "random order"}
+    for each in pictures.values():
+        assert 0 <= each["deletion"] <= 1
+        assert 0 <= each["insertion"] <= 1
+    assert run([*arguments, "--explanations", "--limit", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "Explanations of texts" in shown
+    assert "Insertion" in shown
