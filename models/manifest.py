@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "shelver.bundle"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names of models: no separator, no leading dot, so a name is never a path."""
 VERSION_PATTERN: Final = r"^[1-9][0-9]{0,8}$"
@@ -62,7 +62,7 @@ class Manifest(_Entry):
     """All of `bundle.json` but its own digest."""
 
     format: Literal["shelver.bundle"] = FORMAT
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     name: str = Field(pattern=NAME_PATTERN)
     version: str = Field(pattern=VERSION_PATTERN)
     created_at: AwareDatetime
@@ -154,9 +154,10 @@ def _digest(document: Mapping[str, Any]) -> str:
 def _check_format_version(found: object) -> None:
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise BundleError(f'bundle.json has no usable "format_version": {str(found)[:40]!r}')
-    if found > FORMAT_VERSION:
+    if found != FORMAT_VERSION:
+        remedy = "update Shelver" if found > FORMAT_VERSION else "train it again"
         raise BundleError(
-            f"bundle.json is of format {found}, this release reads up to {FORMAT_VERSION}: update Shelver"
+            f"bundle.json is of format {found}, this release reads format {FORMAT_VERSION}: {remedy}"
         )
 
 
