@@ -55,10 +55,10 @@ def explain(
         bool, typer.Option("--json", help="Print the category-explained message instead of colours.")
     ] = False,
 ) -> None:
-    """Explain the categories of one product, without Kafka.
+    """Explain why a product gets its category, word by word and on its picture.
 
-    Every word and every part of the picture gets its Shapley value: what it adds to the logit of a category.
-    Base value plus all of them is the logit.
+    Needs no Kafka. Every word and every part of the picture gets its Shapley value: what it adds to the
+    logit of a category. Base value plus all of them is the logit.
 
     Raises:
         CatalogueError: the picture cannot be read or the page not written.
