@@ -34,6 +34,8 @@ from schemas.errors import (
     MessageError,
     MessageTooLargeError,
     ShelverError,
+    UnknownCategoryError,
+    UnknownEventError,
 )
 from schemas.explanations import (
     CategoryExplained,
@@ -47,6 +49,7 @@ from schemas.explanations import (
     TextAttribution,
     TextField,
     explanation_id,
+    explanation_request_id,
 )
 from schemas.products import ImageReference, ProductListed
 
@@ -88,6 +91,8 @@ __all__ = [
     "TextAttribution",
     "TextField",
     "TextUse",
+    "UnknownCategoryError",
+    "UnknownEventError",
     "assignment_id",
     "build_dead_letter",
     "count_rows",
@@ -95,6 +100,7 @@ __all__ = [
     "decode",
     "encode",
     "explanation_id",
+    "explanation_request_id",
     "original_headers",
     "output_headers",
     "read_catalogue",

@@ -92,6 +92,7 @@ class Reason(StrEnum):
     MODEL_ERROR = "model_error"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_EVENT = "unknown_event"
+    UNKNOWN_CATEGORY = "unknown_category"
     OUTPUT_TOO_LARGE = "output_too_large"
 
 

@@ -7,7 +7,9 @@ ShelverError
 │   ├── FramingError            schema registry framing in front of something that is not JSON
 │   ├── MessageTooLargeError    more bytes than the limit
 │   ├── InvalidMessageError     a JSON object whose fields are wrong
-│   └── EmptyListingError       a valid listing with nothing to classify
+│   ├── EmptyListingError       a valid listing with nothing to classify
+│   ├── UnknownEventError       a question about a listing that is not remembered
+│   └── UnknownCategoryError    a question about a category that the model does not have
 └── CatalogueError              a catalogue file cannot be read (also a ValueError)
 ```
 """
@@ -25,6 +27,8 @@ __all__ = [
     "MessageError",
     "MessageTooLargeError",
     "ShelverError",
+    "UnknownCategoryError",
+    "UnknownEventError",
 ]
 
 
@@ -80,6 +84,14 @@ class InvalidMessageError(MessageError):
 
 class EmptyListingError(MessageError):
     """A valid listing with nothing to classify: no text is left after cleaning and there is no picture."""
+
+
+class UnknownEventError(MessageError):
+    """A question about an event whose listing is not, or no longer, remembered."""
+
+
+class UnknownCategoryError(MessageError):
+    """A question about a category that the model does not have."""
 
 
 class CatalogueError(ShelverError, ValueError):

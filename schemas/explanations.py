@@ -29,6 +29,7 @@ __all__ = [
     "TextAttribution",
     "TextField",
     "explanation_id",
+    "explanation_request_id",
 ]
 
 ADDITIVITY_TOLERANCE: Final = 1e-3
@@ -242,6 +243,11 @@ class CategoryExplained(Message):
     method: ExplanationMethod
     additivity_error: Annotated[float, Field(ge=0.0)]
     explained_at: Instant
+
+
+def explanation_request_id(event_id: str) -> str:
+    """Return the id of the request that a listing with `"explain": true` causes, see `derived_id`."""
+    return derived_id("explanation-request", event_id)
 
 
 def explanation_id(request_id: str, name: str, version: str) -> str:

@@ -33,6 +33,7 @@ def build_app(settings: Settings) -> WholeFetchApp:
     )
     service = Service(settings, app)
     declare_agent(app, settings.product_listed_topic, name="listings", add=service.add)
+    declare_agent(app, settings.explanation_requested_topic, name="explanations", add=service.add)
     return app
 
 

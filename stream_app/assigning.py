@@ -18,9 +18,13 @@ from schemas.assignments import (
 )
 from schemas.cloudevents import output_headers
 from schemas.codec import encode
+from schemas.explanations import ExplanationRequested, explanation_request_id
 from stream_app.acknowledgement import TopicPartition
 from stream_app.publishing import Outgoing
-from stream_app.stages import Scored
+from stream_app.stages import Listing, Scored
+
+LISTING_PLACE_HEADER = "shelver.listing"
+"""`topic-partition-offset` of the listing that a request of ours is about."""
 
 NUM_ALTERNATIVES = 5
 """The next most probable categories told beside the assigned one."""
@@ -74,6 +78,32 @@ def outgoing(scored: Scored, *, topic: str, source: str) -> list[Outgoing]:
         )
         for listing, message in zip(scored.listings, messages, strict=True)
     ]
+
+
+def explanation_requests(scored: Scored, *, topic: str, source: str) -> list[Outgoing]:
+    """The requests to write for the listings of a scored batch that ask to be explained.
+
+    A request names the event, and in a header where its listing stands: that is read again when it is
+    explained, so pictures are not sent twice.
+    """
+    return [
+        _explanation_request(listing, topic, source) for listing in scored.listings if listing.product.explain
+    ]
+
+
+def _explanation_request(listing: Listing, topic: str, source: str) -> Outgoing:
+    record, product = listing.record, listing.product
+    message = ExplanationRequested(
+        request_id=explanation_request_id(product.event_id), event_id=product.event_id
+    )
+    place = f"{record.topic}-{record.partition}-{record.offset}".encode()
+    return Outgoing(
+        topic,
+        product.product_id.encode(),
+        encode(message),
+        [*output_headers(message, source=source), (LISTING_PLACE_HEADER, place)],
+        TopicPartition(record.topic, record.partition),
+    )
 
 
 def _best(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:

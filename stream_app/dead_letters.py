@@ -16,6 +16,8 @@ FAILURES: dict[type[Exception], tuple[Stage, Reason]] = {
     message_errors.MessageTooLargeError: (Stage.DECODE, Reason.TOO_LARGE),
     message_errors.InvalidMessageError: (Stage.VALIDATE, Reason.INVALID),
     message_errors.EmptyListingError: (Stage.PREPARE, Reason.EMPTY_LISTING),
+    message_errors.UnknownEventError: (Stage.PREPARE, Reason.UNKNOWN_EVENT),
+    message_errors.UnknownCategoryError: (Stage.PREPARE, Reason.UNKNOWN_CATEGORY),
     model_errors.NonFiniteScoresError: (Stage.INFERENCE, Reason.NON_FINITE_SCORES),
 }
 """What an error of one event becomes; dead letters, metric labels and the README follow it."""

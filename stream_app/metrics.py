@@ -59,6 +59,7 @@ class PipelineStep(StrEnum):
     PREPARE = "prepare"
     INFERENCE = "inference"
     PUBLISH = "publish"
+    EXPLAIN = "explain"
 
 
 class CommitOutcome(StrEnum):
@@ -66,6 +67,24 @@ class CommitOutcome(StrEnum):
 
     COMMITTED = "committed"
     FAILED = "failed"
+
+
+class ExplanationGauges:
+    """Where the lane of explanations shows what it holds."""
+
+    def __init__(self, gauge: Callable[[str, str], Gauge]) -> None:
+        self._records = gauge("explanation_queue_records", "Requests fetched and waiting to be explained.")
+        self._bytes = gauge("explanation_queue_bytes", "Bytes of these requests.")
+        self._in_flight = gauge("explanation_batches_in_flight", "Batches of requests being explained.")
+
+    def queue_depth(self, num_records: int, num_bytes: int) -> None:
+        """Set what has been fetched and waits."""
+        self._records.set(num_records)
+        self._bytes.set(num_bytes)
+
+    def batches_in_flight(self, num_batches: int) -> None:
+        """Set how many batches are between forming and acknowledgement."""
+        self._in_flight.set(num_batches)
 
 
 class AgeFault(StrEnum):
@@ -159,6 +178,18 @@ class ServiceMetrics:
         """Count categories whose delivery the broker confirmed."""
         self._assigned.inc(num_events)
 
+    def explained(self, ages_seconds: Sequence[float], num_computed: int) -> None:
+        """Count answers whose delivery the broker confirmed.
+
+        Args:
+            ages_seconds: of their requests, by the broker's timestamps.
+            num_computed: how many explanations they took; requests for the same share one.
+        """
+        self._explained.inc(len(ages_seconds))
+        self._explanations_shared.inc(len(ages_seconds) - num_computed)
+        ages = np.asarray(ages_seconds, dtype=np.float64)
+        self._explanation_latency.observe_all(ages[(ages >= 0.0) & (ages <= SECONDS_PER_DAY)])
+
     def dead_lettered(self, stage: Stage, reason: Reason, num_records: int = 1) -> None:
         """Count records whose dead letter the broker confirmed."""
         self._dead_letters[stage, reason].inc(num_records)
@@ -244,6 +275,17 @@ class ServiceMetrics:
         consumed = self._counter("records_consumed", "Records read from the listings topic.", "outcome")
         self._consumed = {kind: consumed.labels(kind) for kind in RecordKind}
         self._assigned = self._counter("assigned", "Categories published and confirmed by the broker.")
+        self._explained = self._counter("explained", "Explanations published and confirmed by the broker.")
+        self._explanations_shared = self._counter(
+            "explanations_shared", "Of these, answered with what was computed for another request."
+        )
+        self._explanation_latency = BulkHistogram(
+            "shelver_explanation_latency_seconds",
+            "From the broker's timestamp of a request to its published explanation.",
+            LATENCY_BUCKETS_SECONDS,
+        )
+        self.registry.register(self._explanation_latency)
+        self.explanation_gauges = ExplanationGauges(self._gauge)
         dead_letters = self._counter(
             "dead_letters", "Records sent to the dead letter topic, by stage and reason.", "stage", "reason"
         )

@@ -16,10 +16,11 @@ from typing import Protocol, TypeVar
 from models.errors import ImageError
 from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
-from stream_app.assigning import outgoing
-from stream_app.batching import Batch, BatchFormer, Fetched
+from stream_app.assigning import explanation_requests, outgoing
+from stream_app.batching import Batch
 from stream_app.dead_letters import dead_letter, failure_of
 from stream_app.inference import Inference
+from stream_app.lanes import Lane, Turn
 from stream_app.metrics import PipelineStep, ServiceMetrics
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
 from stream_app.publishing import Outgoing, Publisher
@@ -49,7 +50,7 @@ class Collaborators:
     metrics: ServiceMetrics
 
 
-class ListingLane:
+class ListingLane(Lane):
     """Classifies the listings of one topic.
 
     Args:
@@ -67,114 +68,36 @@ class ListingLane:
         on_room: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(
+            settings,
+            parts.ledger,
+            parts.metrics,
+            drain_seconds=settings.drain_seconds,
+            on_room=on_room,
+            clock=clock,
+        )
         self._settings = settings
         self._parts = parts
-        self._on_room = on_room
-        self._clock = clock
-        self._former = BatchFormer(settings)
-        self._arrived = asyncio.Event()
-        self._in_flight: dict[asyncio.Task[None], float] = {}
-        self._slots = asyncio.Semaphore(settings.max_in_flight)
-        self._last_sent: asyncio.Event = _set_event()
-        self._refused_generation = -1
         self._threads = ThreadPoolExecutor(settings.max_in_flight, thread_name_prefix="prepare")
         self._picture_threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="pictures")
-
-    @property
-    def has_room(self) -> bool:
-        """Whether more records should be fetched now."""
-        return self._former.has_room
-
-    @property
-    def seconds_in_flight(self) -> float:
-        """Age of the oldest batch in flight, 0 when there is none: grows when something hangs."""
-        return self._clock() - min(self._in_flight.values(), default=self._clock())
-
-    def add(self, fetched: Fetched) -> None:
-        """Take records in; those of a generation that is over are dropped, their next owner reads them."""
-        if fetched.generation <= self._refused_generation:
-            return
-        self._former.add(fetched, self._clock())
-        self._show_queue()
-        self._arrived.set()
-
-    async def run(self) -> None:
-        """Form batches and work on them until cancelled.
-
-        Raises:
-            FatalError: nothing more can be delivered; batches in flight stay unacknowledged.
-        """
-        try:
-            async with asyncio.TaskGroup() as batches:
-                while True:
-                    await self._slots.acquire()
-                    batch = await self._next_batch()
-                    self._start(batches, batch)
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
-
-    async def drain(self, generation: int) -> None:
-        """Drop what waits and finish what is begun, within ``drain_seconds``."""
-        self._refused_generation = max(generation, self._refused_generation)
-        self._former.clear()
-        self._show_queue()
-        self._on_room()
-        if self._in_flight:
-            _, unfinished = await asyncio.wait(list(self._in_flight), timeout=self._settings.drain_seconds)
-            if unfinished:
-                logger.warning(
-                    "%d batches not finished in time; their records are read again", len(unfinished)
-                )
 
     def close(self) -> None:
         """Let the threads go; nothing may be running."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._picture_threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _next_batch(self) -> Batch:
-        while True:
-            due = self._former.seconds_until_due(self._clock())
-            if due == 0:
-                break
-            self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), due)
-            except TimeoutError:
-                continue
-        had_room = self._former.has_room
-        batch = self._former.take()
-        self._show_queue()
-        if self._former.has_room and not had_room:
-            self._on_room()
-        return batch
-
-    def _start(self, batches: asyncio.TaskGroup, batch: Batch) -> None:
-        if not self._parts.ledger.begin(batch.spans):
-            self._slots.release()
-            return
-        predecessor, self._last_sent = self._last_sent, asyncio.Event()
-        task = batches.create_task(self._work(batch, predecessor, self._last_sent))
-        self._in_flight[task] = self._clock()
-        self._parts.metrics.batches_in_flight(len(self._in_flight))
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._in_flight[task]
-        self._parts.metrics.batches_in_flight(len(self._in_flight))
-        self._slots.release()
-
-    async def _work(self, batch: Batch, predecessor: asyncio.Event, sent: asyncio.Event) -> None:
+    async def work(self, batch: Batch, turn: Turn) -> None:
+        """Classify a batch; every record leaves as a category or as a dead letter."""
         classifier = self._parts.inference.classifier
         decoded = await self._decode(batch)
         prepared = await self._prepare(decoded, classifier)
         scored = await self._score(prepared, classifier)
         records = await self._in_thread(lambda: self._outgoing(scored))
-        await predecessor.wait()
+        await turn.come()
         with self._parts.metrics.stage(PipelineStep.PUBLISH):
             confirmations = await self._parts.publisher.send(records)
-            sent.set()
+            turn.is_over()
             await self._parts.publisher.confirm(confirmations)
-        self._parts.ledger.done(batch.spans)
         self._count(decoded, scored)
 
     async def _decode(self, batch: Batch) -> Decoded:
@@ -209,11 +132,16 @@ class ListingLane:
     def _outgoing(self, scored: Scored) -> list[Outgoing]:
         settings = self._settings
         records = outgoing(scored, topic=settings.category_assigned_topic, source=settings.event_source)
+        questions = explanation_requests(
+            scored,
+            topic=settings.explanation_requested_topic,
+            source=settings.event_source,
+        )
         letters = (
             dead_letter(rejected, failure_of(rejected), topic=settings.dead_letter_topic)
             for rejected in scored.rejected
         )
-        return [*records, *letters]
+        return [*records, *questions, *letters]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -238,12 +166,3 @@ class ListingLane:
             self._parts.metrics.picture(None, num_used)
         for reason in filter(None, scored.inputs.image_reasons):
             self._parts.metrics.picture(reason)
-
-    def _show_queue(self) -> None:
-        self._parts.metrics.queue_depth(self._former.num_records, self._former.num_bytes)
-
-
-def _set_event() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event

@@ -1,7 +1,7 @@
 """The way out: an idempotent producer of our own, records batched per partition, every delivery awaited."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,15 @@ class Publisher:
             raise FatalError(
                 f"a batch could not be delivered: {error!r}; it is not acknowledged, so it is read again"
             ) from error
+
+    async def partitions_of(self, topic: str) -> Collection[int]:
+        """The partitions of a topic; none when it does not exist.
+
+        Raises:
+            aiokafka.errors.KafkaError: the brokers do not answer.
+        """
+        found: Collection[int] = await self._ready_producer().partitions_for(topic) or ()
+        return found
 
     async def _partition(self, record: Outgoing) -> TopicPartition:
         producer = self._ready_producer()

@@ -8,13 +8,16 @@ from typing import Any
 
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
+from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, WholeFetchApp, assigned_partitions, connection, group_is_joined
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
+from stream_app.lanes import Lane
 from stream_app.metrics import ServiceMetrics
 from stream_app.pipeline import Collaborators, ListingLane
 from stream_app.publishing import Publisher
+from stream_app.recent_listings import RecentListings
 from stream_app.settings import Settings
 from stream_app.topics import ensure_topics
 
@@ -36,15 +39,16 @@ class Service:
         self._app.flow = Flow(OffsetLedger(), on_commit=self._count_commit)
         self._app.before_start = self.start
         self._app.after_stop = self.stop
-        self._lane: ListingLane | None = None
+        self._lanes: dict[str, Lane] = {}
         self._inference: Inference | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
         self._owned = AsyncExitStack()
 
     def add(self, fetched: Fetched) -> None:
-        """Take what the agent of the listings receives."""
-        if self._lane is not None:
-            self._lane.add(fetched)
+        """Take what the agent of a topic receives."""
+        lane = self._lanes.get(fetched.partition.topic)
+        if lane is not None:
+            lane.add(fetched)
 
     async def start(self) -> None:
         """Serve health, load the model, make sure of the topics, connect; records are taken from then on.
@@ -64,13 +68,13 @@ class Service:
 
     def liveness(self) -> HealthReport:
         """Whether the process can go on: nothing has died, and no batch hangs."""
-        hangs = self._lane is not None and self._lane.seconds_in_flight > self.settings.hang_seconds
-        died = self._app.crashed or (self._running is not None and self._running.done())
+        hangs = any(lane.seconds_in_flight > self.settings.hang_seconds for lane in self._lanes.values())
+        died = self._app.crashed or any(task.done() for task in self._running)
         return HealthReport(not (hangs or died), {"batch_hangs": hangs, "part_died": died})
 
     def readiness(self) -> HealthReport:
         """Whether records flow or could: model warm, topics there, group joined, not stopping."""
-        alive = self._running is not None and not self._running.done()
+        alive = bool(self._running) and not any(task.done() for task in self._running)
         joined = group_is_joined(self._app)
         detail: dict[str, Any] = {
             "model": self._model_detail(),
@@ -95,8 +99,18 @@ class Service:
         self.metrics.model_loaded(self._inference.classifier.name, self._inference.classifier.version)
         pictures = await owned.enter_async_context(ImageFetcher(settings))
         publisher = await self._connect()
-        await self._start_lane(
-            Collaborators(self._app.flow.ledger, self._inference, publisher, pictures, self.metrics)
+        parts = Collaborators(self._app.flow.ledger, self._inference, publisher, pictures, self.metrics)
+        on_room = self._app.flow.room_changed.set
+        listings = RecentListings(
+            settings.category_assigned_topic,
+            settings.explain_recent_listings,
+            connection(self._app),
+            partitions_of=publisher.partitions_of,
+        )
+        owned.push_async_callback(listings.stop)
+        self._start_lane(settings.product_listed_topic, ListingLane(settings, parts, on_room=on_room))
+        self._start_lane(
+            settings.explanation_requested_topic, ExplanationLane(settings, parts, listings, on_room=on_room)
         )
 
     async def _connect(self) -> Publisher:
@@ -107,18 +121,17 @@ class Service:
         await publisher.start()
         return publisher
 
-    async def _start_lane(self, parts: Collaborators) -> None:
-        flow = self._app.flow
-        self._lane = ListingLane(self.settings, parts, on_room=flow.room_changed.set)
-        self._owned.callback(self._lane.close)
-        flow.intakes[self.settings.product_listed_topic] = self._lane
-        self._running = asyncio.create_task(self._lane.run(), name="listing lane")
-        self._running.add_done_callback(self._lane_ended)
-        self._owned.push_async_callback(_cancel, self._running)
+    def _start_lane(self, topic: str, lane: Lane) -> None:
+        self._lanes[topic] = self._app.flow.intakes[topic] = lane
+        self._owned.callback(lane.close)
+        running = asyncio.create_task(lane.run(), name=f"lane of {topic}")
+        running.add_done_callback(self._lane_ended)
+        self._running.append(running)
+        self._owned.push_async_callback(_cancel, running)
 
     def _lane_ended(self, running: asyncio.Task[None]) -> None:
         if not running.cancelled() and (error := running.exception()) is not None:
-            logger.error("the lane of listings died: %s", error)
+            logger.error("the %s died: %s", running.get_name(), error)
             self._crashing = asyncio.ensure_future(self._app.crash(error))
 
     def _count_commit(self, committed: bool) -> None:

@@ -76,6 +76,29 @@ class LaneSettings(BatchSettings, PrepareSettings, TopicSettings):
     )
 
 
+class ExplanationSettings(BaseModel):
+    """How explanations are made: on a thread of their own, beside the categories."""
+
+    model_config = ConfigDict(frozen=True)
+
+    explain_max_batch: int = Field(16, ge=1, le=1024, description="Most requests explained at once.")
+    explain_max_delay_ms: float = Field(
+        20.0, ge=0, le=10_000, description="Longest wait, in ms, for requests to be explained together."
+    )
+    explain_max_buffered_bytes: int = Field(
+        16 * 2**20, ge=1, description="Bytes of waiting requests above which no more are fetched."
+    )
+    explain_max_evaluations: int = Field(
+        1_000, ge=2, description="Most evaluations of the model for one request; larger wishes are cut."
+    )
+    explain_recent_listings: int = Field(
+        100_000,
+        ge=0,
+        description="Latest categories that are searched for the event a request names; its listing is read "
+        "again from Kafka.",
+    )
+
+
 class GroupSettings(BaseModel):
     """Where the brokers are and which consumer group this worker joins."""
 
@@ -105,6 +128,7 @@ class GroupSettings(BaseModel):
 class Settings(
     GroupSettings,
     LaneSettings,
+    ExplanationSettings,
     PublishSettings,
     InferenceSettings,
     ImageFetchSettings,

@@ -36,7 +36,13 @@ class TopicSettings(BaseModel):
         "product-listed.dead-letter",
         min_length=1,
         max_length=249,
-        description="Topic of the listings that cannot be classified, as received.",
+        description="Topic of what cannot be classified or explained, as received.",
+    )
+    explanation_requested_topic: str = Field(
+        "explanation-requested", min_length=1, max_length=249, description="Topic of what to explain."
+    )
+    category_explained_topic: str = Field(
+        "category-explained", min_length=1, max_length=249, description="Topic of the explanations."
     )
     topic_partitions: int = Field(4, ge=1, description="Partitions of a topic that is created.")
     topic_replication: int = Field(1, ge=1, description="Replication factor of a topic that is created.")
@@ -47,7 +53,13 @@ class TopicSettings(BaseModel):
     @property
     def all_topics(self) -> tuple[str, ...]:
         """Every topic the service reads or writes."""
-        return (self.product_listed_topic, self.category_assigned_topic, self.dead_letter_topic)
+        return (
+            self.product_listed_topic,
+            self.category_assigned_topic,
+            self.dead_letter_topic,
+            self.explanation_requested_topic,
+            self.category_explained_topic,
+        )
 
 
 async def ensure_topics(settings: TopicSettings, connection: Mapping[str, Any]) -> None:

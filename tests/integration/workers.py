@@ -33,17 +33,23 @@ class Topics:
     listed: str
     assigned: str
     dead: str
+    requested: str
+    explained: str
     group: str
 
     @classmethod
     def named(cls, topic_names: TopicNames) -> Self:
-        return cls(*(topic_names(name) for name in ("listed", "assigned", "dead", "group")))
+        return cls(
+            *(topic_names(name) for name in ("listed", "assigned", "dead", "requested", "explained", "group"))
+        )
 
     def environment(self) -> dict[str, str]:
         return {
             "SHELVER_PRODUCT_LISTED_TOPIC": self.listed,
             "SHELVER_CATEGORY_ASSIGNED_TOPIC": self.assigned,
             "SHELVER_DEAD_LETTER_TOPIC": self.dead,
+            "SHELVER_EXPLANATION_REQUESTED_TOPIC": self.requested,
+            "SHELVER_CATEGORY_EXPLAINED_TOPIC": self.explained,
             "SHELVER_GROUP": self.group,
         }
 

@@ -1,0 +1,146 @@
+"""The lane of explanations: beside that of listings, with a queue, a thread and limits of its own."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from aiokafka.errors import KafkaError
+
+from models.errors import ImageError
+from models.explain.product import ProductExplainer
+from stream_app.batching import Batch, BatchSettings
+from stream_app.dead_letters import dead_letter, failure_of
+from stream_app.errors import FatalError
+from stream_app.explanation_requests import (
+    Answered,
+    Request,
+    answer,
+    decode_questions,
+    outgoing_answers,
+    with_listings,
+)
+from stream_app.lanes import Lane, Turn
+from stream_app.metrics import PipelineStep
+from stream_app.pipeline import Collaborators
+from stream_app.preparing import Picture
+from stream_app.publishing import Outgoing
+from stream_app.recent_listings import RecentListings
+from stream_app.settings import Settings
+from stream_app.stages import Rejected
+
+T = TypeVar("T")
+
+
+class ExplanationLane(Lane):
+    """Answers the requests of one topic, one batch at a time.
+
+    Args:
+        settings: batch sizes, limits and topic names.
+        parts: what it works with.
+        listings: finds the listings of events.
+        on_room: called when more records may be fetched.
+        clock: seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Collaborators,
+        listings: RecentListings,
+        *,
+        on_room: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        batches = BatchSettings(
+            max_batch=settings.explain_max_batch,
+            max_delay_ms=settings.explain_max_delay_ms,
+            max_buffered_bytes=settings.explain_max_buffered_bytes,
+            max_in_flight=1,
+        )
+        super().__init__(
+            batches,
+            parts.ledger,
+            parts.metrics.explanation_gauges,
+            drain_seconds=settings.drain_seconds,
+            on_room=on_room,
+            clock=clock,
+        )
+        self._settings = settings
+        self._parts = parts
+        self._listings = listings
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self._explainer: ProductExplainer | None = None
+
+    def close(self) -> None:
+        """Let the thread go; nothing may be running."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def work(self, batch: Batch, turn: Turn) -> None:
+        """Answer a batch; every request leaves as an explanation or as a dead letter."""
+        max_bytes = self._settings.max_message_bytes
+        questions = await self._in_thread(lambda: decode_questions(batch.records, max_bytes=max_bytes))
+        try:
+            found = await self._listings.find(questions.events(self._settings.product_listed_topic))
+        except (KafkaError, TimeoutError) as error:
+            raise FatalError(f"listings cannot be read again: {error!r}") from error
+        requests, rejected = with_listings(questions, found, max_bytes=max_bytes)
+        pictures = await self._fetch_pictures(requests)
+        with self._parts.metrics.stage(PipelineStep.EXPLAIN):
+            answered = await self._in_thread(lambda: self._answer(requests, rejected, pictures))
+        records, rejected = await self._in_thread(lambda: self._outgoing(answered))
+        await turn.come()
+        confirmations = await self._parts.publisher.send(records)
+        turn.is_over()
+        await self._parts.publisher.confirm(confirmations)
+        self._count(answered, rejected)
+
+    def _answer(
+        self, requests: list[Request], rejected: list[Rejected], pictures: Mapping[str, Picture]
+    ) -> Answered:
+        classifier = self._parts.inference.classifier
+        if self._explainer is None or self._explainer.classifier is not classifier:
+            self._explainer = ProductExplainer(classifier)
+        return answer(
+            requests,
+            rejected,
+            self._explainer,
+            pictures,
+            max_evaluations=self._settings.explain_max_evaluations,
+        )
+
+    async def _fetch_pictures(self, requests: list[Request]) -> dict[str, Picture]:
+        images = (request.listing.image for request in requests)
+        urls = {image.url for image in images if image is not None and image.url is not None}
+        fetched = await asyncio.gather(*(self._fetch(url) for url in urls))
+        return dict(zip(urls, fetched, strict=True))
+
+    async def _fetch(self, url: str) -> Picture:
+        try:
+            return await self._parts.pictures.fetch(url)
+        except ImageError as error:
+            return error.reason
+
+    def _outgoing(self, answered: Answered) -> tuple[list[Outgoing], list[Rejected]]:
+        settings = self._settings
+        records, too_large = outgoing_answers(
+            answered,
+            topic=settings.category_explained_topic,
+            source=settings.event_source,
+            max_bytes=settings.publish_batch_bytes,
+        )
+        rejected = [*answered.rejected, *too_large]
+        letters = (dead_letter(each, failure_of(each), topic=settings.dead_letter_topic) for each in rejected)
+        return [*records, *letters], rejected
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _count(self, answered: Answered, rejected: list[Rejected]) -> None:
+        now_ms = time.time() * 1000
+        ages = [(now_ms - record.timestamp) / 1000 for record, _ in answered.answers]
+        self._parts.metrics.explained(ages, min(answered.num_computed, len(ages)))
+        for each in rejected:
+            failure = failure_of(each)
+            self._parts.metrics.dead_lettered(failure.stage, failure.reason)

@@ -1,0 +1,180 @@
+"""What every lane does: form batches, work on a few at a time, and hand results over in order.
+
+A lane takes the records of one topic. How a batch is worked on is its own; forming, bounds, draining and the
+watch over what hangs are here.
+"""
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from stream_app.acknowledgement import OffsetLedger
+from stream_app.batching import Batch, BatchFormer, BatchSettings, Fetched
+
+logger = logging.getLogger(__name__)
+
+
+class LaneGauges(Protocol):
+    """Where a lane shows what it holds."""
+
+    def queue_depth(self, num_records: int, num_bytes: int) -> None:
+        """Set what has been fetched and waits for a batch."""
+
+    def batches_in_flight(self, num_batches: int) -> None:
+        """Set how many batches are between forming and acknowledgement."""
+
+
+class Turn:
+    """The place of a batch in the order of sending: behind the batch that was formed before it."""
+
+    def __init__(self, before: asyncio.Event | None) -> None:
+        """Take what is set when the batch before has been sent; None when there is none before."""
+        self._before = before
+        self.sent = asyncio.Event()
+
+    async def come(self) -> None:
+        """Wait until the batch before has been sent."""
+        if self._before is not None:
+            await self._before.wait()
+
+    def is_over(self) -> None:
+        """Let the next batch send."""
+        self.sent.set()
+
+
+class Lane(ABC):
+    """Forms batches of the records of one topic and works on them, a few at a time.
+
+    Args:
+        settings: how batches are formed.
+        ledger: where the work on records begins and is done.
+        gauges: where it shows what it holds.
+        drain_seconds: longest wait for batches in flight at a rebalance or a stop.
+        on_room: called when more records may be fetched.
+        clock: seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        settings: BatchSettings,
+        ledger: OffsetLedger,
+        gauges: LaneGauges,
+        *,
+        drain_seconds: float,
+        on_room: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._gauges = gauges
+        self._drain_seconds = drain_seconds
+        self._on_room = on_room
+        self._clock = clock
+        self._former = BatchFormer(settings)
+        self._arrived = asyncio.Event()
+        self._in_flight: dict[asyncio.Task[None], float] = {}
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._last_sent: asyncio.Event | None = None
+        self._refused_generation = -1
+
+    @abstractmethod
+    async def work(self, batch: Batch, turn: Turn) -> None:
+        """Do everything for a batch, from decoding until the brokers have confirmed what it causes.
+
+        `turn.come()` is awaited before anything is sent, `turn.is_over()` called once it is handed over.
+
+        Raises:
+            FatalError: nothing more can be delivered; the batch stays unacknowledged.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the threads go; nothing may be running."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more records should be fetched now."""
+        return self._former.has_room
+
+    @property
+    def seconds_in_flight(self) -> float:
+        """Age of the oldest batch in flight, 0 when there is none: grows when something hangs."""
+        return self._clock() - min(self._in_flight.values(), default=self._clock())
+
+    def add(self, fetched: Fetched) -> None:
+        """Take records in; those of a generation that is over are dropped, their next owner reads them."""
+        if fetched.generation <= self._refused_generation:
+            return
+        self._former.add(fetched, self._clock())
+        self._show_queue()
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Form batches and work on them until cancelled.
+
+        Raises:
+            FatalError: nothing more can be delivered; batches in flight stay unacknowledged.
+        """
+        try:
+            async with asyncio.TaskGroup() as batches:
+                while True:
+                    await self._slots.acquire()
+                    batch = await self._next_batch()
+                    self._start(batches, batch)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def drain(self, generation: int) -> None:
+        """Drop what waits and finish what is begun, within ``drain_seconds``."""
+        self._refused_generation = max(generation, self._refused_generation)
+        self._former.clear()
+        self._show_queue()
+        self._on_room()
+        if self._in_flight:
+            _, unfinished = await asyncio.wait(list(self._in_flight), timeout=self._drain_seconds)
+            if unfinished:
+                logger.warning(
+                    "%d batches not finished in time; their records are read again", len(unfinished)
+                )
+
+    async def _next_batch(self) -> Batch:
+        while True:
+            due = self._former.seconds_until_due(self._clock())
+            if due == 0:
+                break
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), due)
+            except TimeoutError:
+                continue
+        had_room = self._former.has_room
+        batch = self._former.take()
+        self._show_queue()
+        if self._former.has_room and not had_room:
+            self._on_room()
+        return batch
+
+    def _start(self, batches: asyncio.TaskGroup, batch: Batch) -> None:
+        if not self._ledger.begin(batch.spans):
+            self._slots.release()
+            return
+        turn = Turn(self._last_sent)
+        self._last_sent = turn.sent
+        task = batches.create_task(self._work(batch, turn))
+        self._in_flight[task] = self._clock()
+        self._gauges.batches_in_flight(len(self._in_flight))
+        task.add_done_callback(self._finished)
+
+    async def _work(self, batch: Batch, turn: Turn) -> None:
+        await self.work(batch, turn)
+        self._ledger.done(batch.spans)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        del self._in_flight[task]
+        self._gauges.batches_in_flight(len(self._in_flight))
+        self._slots.release()
+
+    def _show_queue(self) -> None:
+        self._gauges.queue_depth(self._former.num_records, self._former.num_bytes)

@@ -1,0 +1,169 @@
+"""Listings that came before, by their event id: found through the categories that tell where they stood.
+
+Nothing is kept twice. A category-assigned record names the event and the place of its listing, so the latest
+of them are an index, and the listing itself is read again from its topic. Both live as long as Kafka keeps
+them, also when workers restart. The index is brought up to date when somebody asks, not before.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from schemas.assignments import CategoryAssigned
+from schemas.codec import decode
+from schemas.errors import MessageError
+from stream_app.batching import Record
+
+logger = logging.getLogger(__name__)
+
+POLL_MS = 1_000
+READ_SECONDS = 10.0
+
+Place = tuple[str, int, int]
+"""Topic, partition and offset."""
+
+
+class ListingIndex:
+    """Where the listings of events stand, the latest ``max_events`` of them."""
+
+    def __init__(self, max_events: int) -> None:
+        self._places: OrderedDict[str, Place] = OrderedDict()
+        self._max_events = max_events
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take in category-assigned records; what is none of ours is passed over."""
+        for record in records:
+            if record.value is None:
+                continue
+            try:
+                assigned = decode(CategoryAssigned, record.value, record.headers, default_event_id="unknown")
+            except MessageError:
+                continue
+            if assigned.source is None:
+                continue
+            source = assigned.source
+            self._places[assigned.event_id] = (source.topic, source.partition, source.offset)
+            self._places.move_to_end(assigned.event_id)
+            if len(self._places) > self._max_events:
+                self._places.popitem(last=False)
+
+    def place(self, event_id: str) -> Place | None:
+        """Where the listing of an event stands; None when it is not among the latest."""
+        return self._places.get(event_id)
+
+
+class RecentListings:
+    """Reads the listings of events from Kafka.
+
+    Args:
+        assigned_topic: where the categories are.
+        max_events: how many of the latest categories are searched.
+        connection: aiokafka arguments.
+        partitions_of: tells the partitions of a topic.
+    """
+
+    def __init__(
+        self,
+        assigned_topic: str,
+        max_events: int,
+        connection: Mapping[str, Any],
+        *,
+        partitions_of: Callable[[str], Awaitable[Collection[int]]],
+    ) -> None:
+        self._topic = assigned_topic
+        self._partitions_of = partitions_of
+        self._max_events = max_events
+        self._connection = connection
+        self._index = ListingIndex(max_events)
+        self._next_offset: dict[KafkaPartition, int] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._lock = asyncio.Lock()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
+
+    async def find(self, events: Mapping[str, Place | None]) -> dict[str, Record]:
+        """The records of the listings of events, those that are still there.
+
+        Args:
+            events: their ids, and where their listings stand where that is known.
+
+        Raises:
+            aiokafka.errors.KafkaError: the brokers cannot be read.
+            TimeoutError: they do not answer.
+        """
+        async with self._lock:
+            if any((place or self._index.place(event_id)) is None for event_id, place in events.items()):
+                await self._catch_up()
+            found = {}
+            for event_id, told in events.items():
+                place = told or self._index.place(event_id)
+                record = None if place is None else await self._read(place)
+                if record is not None:
+                    found[event_id] = record
+            return found
+
+    async def _catch_up(self) -> None:
+        """Read the categories that came since the last time, at most the latest ``max_events``."""
+        if not self._max_events:
+            return
+        consumer = await self._connected()
+        numbers = await self._partitions_of(self._topic)
+        partitions = [KafkaPartition(self._topic, number) for number in sorted(numbers)]
+        if not partitions:
+            return
+        firsts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        share = -(-self._max_events // len(partitions))
+        starts = {
+            each: max(self._next_offset.get(each, 0), firsts[each], ends[each] - share) for each in partitions
+        }
+        behind = [each for each in partitions if starts[each] < ends[each]]
+        if not behind:
+            return
+        consumer.assign(behind)
+        for each in behind:
+            consumer.seek(each, starts[each])
+        async with asyncio.timeout(READ_SECONDS + self._max_events / 5_000):
+            for each in behind:
+                while await consumer.position(each) < ends[each]:
+                    for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                        self._index.add(records)
+        self._next_offset.update({each: ends[each] for each in behind})
+
+    async def _read(self, place: Place) -> Record | None:
+        topic, partition, offset = place
+        where = KafkaPartition(topic, partition)
+        consumer = await self._connected()
+        consumer.assign([where])
+        consumer.seek(where, offset)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                while True:
+                    batches = await consumer.getmany(where, timeout_ms=POLL_MS, max_records=1)
+                    for record in batches.get(where, ()):
+                        return record if record.offset == offset else None
+        except OffsetOutOfRangeError:
+            return None
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **self._connection, enable_auto_commit=False, auto_offset_reset="none"
+            )
+            try:
+                await consumer.start()
+            except KafkaError:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer

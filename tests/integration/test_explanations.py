@@ -1,0 +1,220 @@
+"""Explanations through Kafka: asked for with a product, with an event, or by a listing itself."""
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from aiokafka import AIOKafkaConsumer
+from PIL import Image
+
+from models.repository import ModelRepository
+from models.runtime import Classifier
+from schemas.catalogue import CatalogueRow, read_catalogue
+from schemas.explanations import CategoryExplained, explanation_request_id
+from stream_app.broker import EmbeddedBroker
+from tests.conftest import CreateTopics, TopicNames
+from tests.integration.workers import PATIENCE_SECONDS, Sent, Topics, Worker, listing, publish
+
+
+class Explanations:
+    """Reads what came out for requests: answers by request id, dead letters by their source's body."""
+
+    def __init__(self, bootstrap: str, topics: Topics) -> None:
+        self._topics = topics
+        self._consumer = AIOKafkaConsumer(
+            topics.explained, topics.dead, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
+        )
+        self.answers: dict[str, list[CategoryExplained]] = {}
+        self.keys: dict[str, bytes] = {}
+        self.dead: list[tuple[bytes, str, str]] = []
+
+    async def __aenter__(self) -> Self:
+        await self._consumer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+    async def until(self, num_answers: int, num_dead: int = 0) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while sum(map(len, self.answers.values())) < num_answers or len(self.dead) < num_dead:
+            assert time.monotonic() < deadline, f"{len(self.answers)} answers, dead: {self.dead}"
+            for partition, records in (await self._consumer.getmany(timeout_ms=500)).items():
+                for record in records:
+                    if partition.topic == self._topics.explained:
+                        answer = CategoryExplained.model_validate_json(record.value)
+                        self.answers.setdefault(answer.request_id, []).append(answer)
+                        self.keys[answer.request_id] = record.key
+                    else:
+                        headers = {name: (value or b"").decode() for name, value in record.headers}
+                        self.dead.append(
+                            (record.value, headers["shelver.reason"], headers["shelver.message"])
+                        )
+
+
+@pytest.fixture
+async def topics(topic_names: TopicNames, create_topics: CreateTopics) -> Topics:
+    named = Topics.named(topic_names)
+    await create_topics(named.listed, named.assigned, named.dead, named.requested, named.explained)
+    return named
+
+
+@pytest.fixture(scope="module")
+def classifier(demo_repository: Path) -> Classifier:
+    return Classifier.load(ModelRepository(demo_repository).resolve("demo@champion").folder)
+
+
+def request(number: int, **fields: object) -> Sent:
+    return str(number).encode(), json.dumps({"request_id": f"r-{number}", **fields}).encode(), []
+
+
+def product(title: str, **fields: object) -> dict[str, object]:
+    return {"product_id": "p-1", "title": title, **fields}
+
+
+async def test_requests_are_answered_or_told_why_not(
+    kafka: EmbeddedBroker, topics: Topics, demo_repository: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    code = classifier.labels.codes[3]
+    requests: list[Sent] = [
+        request(0, product=product("Lampe de chevet", description="<p>Été &amp; hiver</p>")),
+        request(1, product=product("Lampe de chevet"), categories=[code, classifier.labels.codes[0]]),
+        request(2, product=product("Lampe de chevet"), categories=["nowhere"]),
+        request(3, event_id="never-listed"),
+        request(4, product=product(" <br/> ")),
+        (b"5", b"{not json", []),
+        request(6),
+        (b"7", None, []),
+        request(8, event_id="e-1"),
+        *(request(number, product=product("Lampe de chevet")) for number in range(10, 20)),
+    ]
+    async with Explanations(kafka.bootstrap, topics) as out:
+        with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log") as worker:
+            await publish(kafka.bootstrap, topics.listed, [listing(1), listing(2, explain=True)])
+            await worker.ready()
+            await out.until(1)
+            await publish(kafka.bootstrap, topics.requested, requests)
+            await out.until(14, 5)
+            assert await worker.metric("shelver_explained_total") == 14
+            assert await worker.metric("shelver_explanations_shared_total") >= 1
+            assert await worker.stop() == 0
+    dead = {(value[:40], reason) for value, reason, _ in out.dead}
+    assert (
+        dead
+        == {
+            (requests[2][1][:40], "unknown_category"),  # type: ignore[index]
+            (requests[3][1][:40], "unknown_event"),  # type: ignore[index]
+            (requests[4][1][:40], "empty_listing"),  # type: ignore[index]
+            (b"{not json", "malformed"),
+            (requests[6][1], "invalid"),
+        }
+    )
+    (first,) = out.answers["r-0"]
+    assert first.product_id == "p-1"
+    assert out.keys["r-0"] == b"p-1"
+    assert first.event_id == "r-0"
+    assert (first.model.name, first.model.version) == (classifier.name, classifier.version)
+    assert [span.text for span in first.explanations[0].text][-2:] == ["&amp;", "hiver"]
+    (second,) = out.answers["r-1"]
+    assert [each.category.code for each in second.explanations] == [code, classifier.labels.codes[0]]
+    (of_event,) = out.answers["r-8"]
+    assert (of_event.event_id, of_event.product_id) == ("e-1", "1")
+    (of_listing,) = out.answers[explanation_request_id("e-2")]
+    assert (of_listing.event_id, of_listing.product_id) == ("e-2", "2")
+    for answers in out.answers.values():
+        assert all(answer.additivity_error < 1e-4 for answer in answers)
+
+
+async def test_listings_of_before_a_restart_are_still_known(
+    kafka: EmbeddedBroker, topics: Topics, demo_repository: Path, tmp_path: Path
+) -> None:
+    async with Explanations(kafka.bootstrap, topics) as out:
+        with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log") as worker:
+            await publish(kafka.bootstrap, topics.listed, [listing(number) for number in range(50)])
+            await worker.ready()
+            while await worker.metric("shelver_assigned_total") < 50:
+                await asyncio.sleep(0.1)
+            assert await worker.stop() == 0
+        with Worker(
+            kafka.bootstrap, topics, demo_repository, log=tmp_path / "log2", explain_recent_listings=40
+        ):
+            asked = [request(number, event_id=f"e-{number}") for number in range(50)]
+            await publish(kafka.bootstrap, topics.requested, asked)
+            await out.until(40, 10)
+    assert {reason for _, reason, _ in out.dead} == {"unknown_event"}
+    assert set(out.answers) == {f"r-{number}" for number in range(10, 50)}
+
+
+def only_the_picture_decides(catalogue: Path) -> list[tuple[CatalogueRow, str]]:
+    """Rows held out with a title that every category shares, and the half that the object is on."""
+    with (catalogue / "rows.csv").open() as file:
+        facts = list(csv.DictReader(file))
+    return [
+        (row, fact["side"])
+        for row, fact in zip(read_catalogue(catalogue), facts, strict=False)  # pseudo-labelled rows come last
+        if fact["kind"] == "picture" and row.split == "val" and row.image_path is not None
+    ]
+
+
+def turned(data: bytes) -> bytes:
+    """The same picture stored on its side, with the orientation that puts it right."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").transpose(Image.Transpose.ROTATE_90).save(
+        file, "JPEG", quality=95, exif=exif
+    )
+    return file.getvalue()
+
+
+def as_listings(rows: Iterable[tuple[CatalogueRow, str]], *, exif: bool) -> list[Sent]:
+    sent: list[Sent] = []
+    for number, (row, _) in enumerate(rows):
+        assert row.image_path is not None
+        data = row.image_path.read_bytes()
+        body: dict[str, Any] = {
+            "event_id": f"e-{number}",
+            "product_id": str(number),
+            "title": row.title,
+            "image": {"data": base64.b64encode(turned(data) if exif else data).decode()},
+            "explain": True,
+        }
+        sent.append((str(number).encode(), json.dumps(body).encode(), []))
+    return sent
+
+
+@pytest.mark.parametrize("exif", [False, True])
+async def test_where_only_the_picture_decides_its_half_with_the_object_is_shown(
+    kafka: EmbeddedBroker,
+    topics: Topics,
+    sample_catalogue: Path,
+    demo_repository: Path,
+    tmp_path: Path,
+    exif: bool,
+) -> None:
+    rows = only_the_picture_decides(sample_catalogue)
+    assert len(rows) >= 10
+    await publish(kafka.bootstrap, topics.listed, as_listings(rows, exif=exif))
+    async with Explanations(kafka.bootstrap, topics) as out:
+        with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log"):
+            await out.until(len(rows))
+    assert not out.dead
+    larger, on_the_side = [], []
+    for number, (_, side) in enumerate(rows):
+        (answer,) = out.answers[explanation_request_id(f"e-{number}")]
+        (explanation,) = answer.explanations
+        assert explanation.image is not None
+        assert (explanation.image.width, explanation.image.height) == (240, 240)
+        larger.append(explanation.by_modality.image > explanation.by_modality.text)
+        left, right = np.hsplit(np.array(explanation.image.attributions), 2)
+        on_the_side.append((right.sum() > left.sum()) == (side == "right"))
+    assert np.mean(larger) > 0.9
+    assert np.mean(on_the_side) > 0.8
