@@ -14,6 +14,7 @@ from schemas.explanations import (
     Explanation,
     ExplanationMethod,
     ExplanationRequested,
+    Frame,
     ImageAttribution,
     ModalityAttribution,
     TextAttribution,
@@ -39,7 +40,13 @@ def explanation(**fields: Any) -> Explanation:
         "base_value": -0.5,
         "value": 2.0,
         "text": (span("Robot", 1.3), span("😀", 0.8, 6)),
-        "image": ImageAttribution(grid=(1, 2), attributions=((0.1, 0.3),), width=500, height=400),
+        "image": ImageAttribution(
+            grid=(1, 2),
+            attributions=((0.1, 0.3),),
+            width=500,
+            height=400,
+            frame=Frame(left=0, top=-50, width=500, height=500),
+        ),
         "by_modality": ModalityAttribution(text=2.1, image=0.4),
     }
     return Explanation(**{**values, **fields})
@@ -125,7 +132,13 @@ def test_an_explanation_is_written_as_the_contract_says() -> None:
             {"field": "title", "start": 0, "end": 5, "text": "Robot", "attribution": 1.3},
             {"field": "title", "start": 6, "end": 7, "text": "😀", "attribution": 0.8},
         ],
-        "image": {"grid": [1, 2], "attributions": [[0.1, 0.3]], "width": 500, "height": 400},
+        "image": {
+            "grid": [1, 2],
+            "attributions": [[0.1, 0.3]],
+            "width": 500,
+            "height": 400,
+            "frame": {"left": 0.0, "top": -50.0, "width": 500.0, "height": 500.0},
+        },
         "by_modality": {"text": 2.1, "image": 0.4},
     }
 
