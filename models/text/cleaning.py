@@ -49,12 +49,14 @@ class Step:
     Attributes:
         applies: where it is False the step leaves the text as it is; mostly a cheap test for a match.
         shortcut: the same substitution without the pattern, for speed.
+        in_place: whether every match is one character, and becomes one.
     """
 
     pattern: re.Pattern[str]
     replacement: Callable[[re.Match[str]], str]
     applies: Callable[[str], bool]
     shortcut: Callable[[str], str] | None = None
+    in_place: bool = False
 
     def __call__(self, text: str) -> str:
         """The text after this step."""
@@ -112,6 +114,8 @@ class TracedText:
         """The text after a step, walked match by match."""
         if not step.applies(self.text):
             return self
+        if step.shortcut is not None and ((found := step.shortcut(self.text)) == self.text or step.in_place):
+            return TracedText(found, self.starts_L, self.ends_L)
         texts, firsts, lasts = [""], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         done = placed = 0
         for match in step.pattern.finditer(self.text):
@@ -251,7 +255,7 @@ _FOLD: Final = Step(
     applies=lambda text: not text.isascii(),
     shortcut=lambda text: text.translate(_FOLDING),
 )
-_LOWER_ASCII: Final = Step(re.compile("[A-Z]"), _lower_ascii, applies=bool, shortcut=str.lower)
+_LOWER_ASCII: Final = Step(re.compile("[A-Z]"), _lower_ascii, applies=bool, shortcut=str.lower, in_place=True)
 _SPACE: Final = Step(
     re.compile(r"\s+"), _single_space, applies=bool, shortcut=lambda text: " ".join(text.split())
 )

@@ -166,8 +166,6 @@ class NgramBag(TextEncoder):
     def occurrences(self, texts: Sequence[str]) -> "Occurrences":
         """Every known n-gram of B cleaned texts, title and description joined, at each place it stands."""
         lookup, idf_V = self._ensure_lookup()
-        ids_F, weights_F, lengths_B = self._weigh(texts)
-        keys_F = np.repeat(np.arange(len(texts)), lengths_B) * len(idf_V) + ids_F
         keys, starts, last_starts = [], [], []
         for block, ngrams in extract_ngrams(texts).items():
             block_keys, known = _known_ngrams(lookup, ngrams, len(idf_V))
@@ -175,7 +173,10 @@ class NgramBag(TextEncoder):
             keys.append(block_keys)
             starts.append(ngrams.starts_T[known])
             last_starts.append(lasts_T[known])
-        place_T = np.searchsorted(keys_F, np.concatenate(keys))
+        keys_T = np.concatenate(keys)
+        ids_F, weights_F, lengths_B = self._weigh_keys(keys_T.copy(), idf_V, len(texts))
+        keys_F = np.repeat(np.arange(len(texts)), lengths_B) * len(idf_V) + ids_F
+        place_T = np.searchsorted(keys_F, keys_T)
         share_F = weights_F.astype(np.float64) / np.maximum(np.bincount(place_T, minlength=len(ids_F)), 1)
         return Occurrences(
             ids_F[place_T], share_F[place_T], np.concatenate(starts), np.concatenate(last_starts)
@@ -235,12 +236,17 @@ class NgramBag(TextEncoder):
         keys_T = np.concatenate(
             [_known_ngrams(lookup, ngrams, len(idf_V))[0] for ngrams in extract_ngrams(texts).values()]
         )
+        return self._weigh_keys(keys_T, idf_V, len(texts))
+
+    def _weigh_keys(
+        self, keys_T: NDArray[np.int64], idf_V: NDArray[np.float32], num_texts: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
         rows_T, ids_T, counts_T = _count(keys_T, len(idf_V))
         weights_T = (1 + np.log(counts_T)) * idf_V[ids_T]
         # Both blocks of a text are vectors of their own: two bins a text.
         bins_T = 2 * rows_T + (ids_T >= self.num_word_ngrams)
         weights_T /= np.sqrt(np.bincount(bins_T, weights_T * weights_T))[bins_T]
-        return ids_T, weights_T.astype(np.float32), np.bincount(rows_T, minlength=len(texts))
+        return ids_T, weights_T.astype(np.float32), np.bincount(rows_T, minlength=num_texts)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
