@@ -11,13 +11,15 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from schemas.assignments import CategoryAssigned
+from schemas.base import derived_id
 from schemas.codec import encode
 from schemas.dead_letters import Failure, read_failure
+from schemas.explanations import CategoryExplained, ExplanationRequested
 from schemas.products import ProductListed
 from stream_app.event_tally import EventTally
 from stream_app.topics import TopicSettings
 
-__all__ = ["Answer", "Pace", "run_events"]
+__all__ = ["Answer", "Pace", "explain_event", "run_events"]
 
 NUM_PACED = 10
 """Listings sent between two waits; the pace holds on average."""
@@ -143,6 +145,30 @@ async def run_events(
             publishing.cancel()
             await asyncio.wait({publishing})
     return state.tally
+
+
+async def explain_event(
+    bootstrap: str, topics: TopicSettings, event_id: str, *, patience_seconds: float = 30.0
+) -> CategoryExplained | None:
+    """Ask why an event that was listed got its category, and wait for the answer; None if none comes.
+
+    Raises:
+        aiokafka.errors.KafkaError: the broker cannot be reached, or the request was not delivered.
+    """
+    request = ExplanationRequested(request_id=derived_id("demo", event_id), event_id=event_id)
+    consumer = AIOKafkaConsumer(
+        topics.category_explained_topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
+    )
+    async with consumer, AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        await producer.send_and_wait(topics.explanation_requested_topic, value=encode(request))
+        deadline = time.monotonic() + patience_seconds
+        while time.monotonic() < deadline:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    answer = CategoryExplained.model_validate_json(record.value)
+                    if answer.request_id == request.request_id:
+                        return answer
+    return None
 
 
 async def _read_until_answered(

@@ -13,20 +13,21 @@ _LONGEST_FIELD = 2_000
 
 
 def explanation_lines(
-    answer: CategoryExplained, probabilities: Sequence[float], texts: tuple[str, str]
+    answer: CategoryExplained, probabilities: Sequence[float] | None, texts: tuple[str, str]
 ) -> Iterator[Text]:
     """The lines to print.
 
     Args:
         answer: what was found.
-        probabilities: of the explained categories, in the same order.
+        probabilities: of the explained categories, in the same order; None where they are not known.
         texts: title and description as they were explained.
     """
     of_text = largest_attribution(answer.explanations, image=False)
     of_image = largest_attribution(answer.explanations, image=True)
-    for explanation, probability in zip(answer.explanations, probabilities, strict=True):
+    for number, explanation in enumerate(answer.explanations):
         category = explanation.category
-        yield Text(f"{category.code} {category.label}  {probability:.1%}", style="bold")
+        sureness = "" if probabilities is None else f"  {probabilities[number]:.1%}"
+        yield Text(f"{category.code} {category.label}{sureness}", style="bold")
         yield Text(_sum(explanation))
         for field, text in zip(TextField, texts, strict=True):
             if text:

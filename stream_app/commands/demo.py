@@ -1,4 +1,4 @@
-"""`shelver demo`: the whole service on this machine, from an empty folder to categories."""
+"""`shelver demo`: the whole service on this machine, from an empty folder to categories, one explained."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from models.repository import ModelLocation
+    from schemas.explanations import CategoryExplained
     from schemas.products import ProductListed
     from stream_app.broker import EmbeddedBroker
     from stream_app.event_tally import TallySummary
@@ -56,7 +57,7 @@ def demo(
     once), starts a worker, publishes listings with pictures and shows the categories as they come. Nothing
     keeps running afterwards, however it ends; only the model stays, in the repository.
 
-    Exit code 0 means that every listing came out.
+    Exit code 0 means that every listing came out, and one was explained.
 
     Raises:
         ShelverError: a part cannot be started, or ended early.
@@ -74,10 +75,11 @@ def demo(
         worker = stack.enter_context(_worker(broker, model, folder, model_repository.absolute()))
         console.print(f"The worker is ready; its metrics are at {worker.url}/metrics", highlight=False)
         summary = _run(broker, worker, listings, rate, console)
-        _report(summary, model=str(model), metrics=f"{worker.url}/metrics", as_json=as_json)
+        explained = _explain_one(broker, listings, console)
+        _report(summary, explained, model=str(model), metrics=f"{worker.url}/metrics", as_json=as_json)
         if keep:
             _stay(broker, worker, console)
-    if summary.lost:
+    if summary.lost or explained is None:
         raise typer.Exit(1)
 
 
@@ -181,7 +183,29 @@ def _run(
     return tally.summary()
 
 
-def _report(summary: TallySummary, *, model: str, metrics: str, as_json: bool) -> None:
+def _explain_one(
+    broker: EmbeddedBroker, listings: Sequence[ProductListed], console: Console
+) -> CategoryExplained | None:
+    """Ask the worker why one of the products got its category, and show the answer."""
+    from stream_app.demonstration import explain_event
+    from stream_app.explanation_table import explanation_lines
+    from stream_app.topics import TopicSettings
+
+    whole = (each for each in listings if each.image is not None and each.description)
+    listing = next(whole, listings[0])
+    answer = asyncio.run(explain_event(broker.bootstrap, TopicSettings(), listing.event_id))
+    if answer is None:
+        console.print("The request to explain one of them was not answered.", highlight=False)
+        return None
+    console.print(f"Why one of them is where it is ({listing.event_id}):", highlight=False)
+    for line in explanation_lines(answer, None, (listing.title, listing.description or "")):
+        console.print(line)
+    return answer
+
+
+def _report(
+    summary: TallySummary, explained: CategoryExplained | None, *, model: str, metrics: str, as_json: bool
+) -> None:
     from rich.console import Console
 
     from stream_app.demo_table import summary_table
@@ -189,7 +213,8 @@ def _report(summary: TallySummary, *, model: str, metrics: str, as_json: bool) -
     Console(stderr=as_json).print(summary_table(summary, model=model, metrics=metrics))
     if as_json:
         rounded = {name: round(value, 3) for name, value in asdict(summary).items()}
-        print(json.dumps({**rounded, "model": model}), flush=True)
+        explanation = None if explained is None else explained.model_dump(mode="json")
+        print(json.dumps({**rounded, "model": model, "explanation": explanation}), flush=True)
 
 
 def _stay(broker: EmbeddedBroker, worker: WorkerProcess, console: Console) -> None:

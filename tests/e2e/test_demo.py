@@ -109,6 +109,7 @@ def test_everything_from_nothing_to_the_summary(tmp_path: Path) -> None:
         "p50_ms",
         "p99_ms",
         "model",
+        "explanation",
     ]
     assert (summary["published"], summary["assigned"], summary["lost"], summary["model"]) == (
         40,
@@ -117,6 +118,11 @@ def test_everything_from_nothing_to_the_summary(tmp_path: Path) -> None:
         "demo@1",
     )
     assert 0 < summary["p50_ms"] <= summary["p99_ms"]
+    explanation = summary["explanation"]
+    assert explanation["event_id"].startswith("demo-")
+    assert explanation["additivity_error"] < 1e-4
+    assert explanation["explanations"][0]["image"] is not None
+    assert "Why one of them is where it is" in result.stderr
     assert "Training a small model" in result.stderr
     assert (tmp_path / "repository" / "demo" / "1" / "bundle.json").is_file()
     assert not list(tmp_path.glob("shelver-*"))
