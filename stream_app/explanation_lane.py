@@ -1,6 +1,7 @@
 """The lane of explanations: beside that of listings, with a queue, a thread and limits of its own."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from models.errors import ImageError
 from models.explain.product import ProductExplainer
-from stream_app.batching import Batch, BatchSettings
+from stream_app.batching import Batch, BatchSettings, Record
 from stream_app.dead_letters import dead_letter, failure_of
 from stream_app.errors import FatalError
 from stream_app.explanation_requests import (
@@ -26,9 +27,13 @@ from stream_app.metrics import PipelineStep
 from stream_app.pipeline import Collaborators
 from stream_app.preparing import Picture
 from stream_app.publishing import Outgoing
-from stream_app.recent_listings import RecentListings
+from stream_app.recent_listings import Place, RecentListings
 from stream_app.settings import Settings
 from stream_app.stages import Rejected
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -81,10 +86,7 @@ class ExplanationLane(Lane):
         """Answer a batch; every request leaves as an explanation or as a dead letter."""
         max_bytes = self._settings.max_message_bytes
         questions = await self._in_thread(lambda: decode_questions(batch.records, max_bytes=max_bytes))
-        try:
-            found = await self._listings.find(questions.events(self._settings.product_listed_topic))
-        except (KafkaError, TimeoutError) as error:
-            raise FatalError(f"listings cannot be read again: {error!r}") from error
+        found = await self._find(questions.events(self._settings.product_listed_topic))
         requests, rejected = with_listings(questions, found, max_bytes=max_bytes)
         pictures = await self._fetch_pictures(requests)
         with self._parts.metrics.stage(PipelineStep.EXPLAIN):
@@ -95,6 +97,20 @@ class ExplanationLane(Lane):
         turn.is_over()
         await self._parts.publisher.confirm(confirmations)
         self._count(answered, rejected)
+
+    async def _find(self, events: Mapping[str, Place | None]) -> dict[str, Record]:
+        """The listings of events; brokers that are away are waited for, as long as when publishing."""
+        deadline = self._clock() + self._settings.publish_timeout_seconds
+        while True:
+            try:
+                return await self._listings.find(events)
+            except (KafkaError, TimeoutError) as error:
+                if self._clock() > deadline:
+                    raise FatalError(f"listings cannot be read again: {error!r}") from error
+                logger.warning("listings cannot be read again yet: %r", error)
+            await self._listings.stop()
+            self._parts.metrics.retried(PipelineStep.EXPLAIN)
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _answer(
         self, requests: list[Request], rejected: list[Rejected], pictures: Mapping[str, Picture]
@@ -108,6 +124,7 @@ class ExplanationLane(Lane):
             self._explainer,
             pictures,
             max_evaluations=self._settings.explain_max_evaluations,
+            goes_on=self.goes_on,
         )
 
     async def _fetch_pictures(self, requests: list[Request]) -> dict[str, Picture]:

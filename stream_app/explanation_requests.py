@@ -1,6 +1,6 @@
 """From explanation-requested records to answers: decode, find the listing, explain; runs in threads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -133,6 +133,7 @@ def answer(
     pictures: Mapping[str, Picture],
     *,
     max_evaluations: int,
+    goes_on: Callable[[], None] = lambda: None,
 ) -> Answered:
     """Explain the products of a batch; those that are asked for twice are explained once.
 
@@ -142,6 +143,7 @@ def answer(
         explainer: of the version that serves.
         pictures: by address, the bytes fetched or the reason there are none.
         max_evaluations: most that one request may wish for.
+        goes_on: called after each part of the work.
     """
     out = list(rejected)
     wanted: dict[_Question, list[Request]] = {}
@@ -151,9 +153,9 @@ def answer(
         except MessageError as error:
             out.append(Rejected(request.record, error, Stage.PREPARE))
     answers: list[tuple[Record, CategoryExplained]] = []
-    for budget in {question.max_evaluations for question in wanted}:
-        group = [question for question in wanted if question.max_evaluations == budget]
+    for budget, group in _parts_of_work(wanted):
         done, failed = isolate(partial(_explain, explainer, budget), group)
+        goes_on()
         for question, fault in failed:
             out += [Rejected(request.record, fault, Stage.INFERENCE) for request in wanted[question]]
         for part, explanations in done:
@@ -170,6 +172,15 @@ class _Question:
     product: Product
     columns: tuple[int, ...] | None
     max_evaluations: int
+
+
+def _parts_of_work(questions: Iterable[_Question]) -> Iterator[tuple[int, list[_Question]]]:
+    """Exact explanations all at once, those by evaluations, which take seconds, one by one."""
+    exact = [question for question in questions if question.max_evaluations == DEFAULT_MAX_EVALUATIONS]
+    yield DEFAULT_MAX_EVALUATIONS, exact
+    for question in questions:
+        if question.max_evaluations != DEFAULT_MAX_EVALUATIONS:
+            yield question.max_evaluations, [question]
 
 
 def _question(

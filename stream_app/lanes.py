@@ -100,8 +100,13 @@ class Lane(ABC):
 
     @property
     def seconds_in_flight(self) -> float:
-        """Age of the oldest batch in flight, 0 when there is none: grows when something hangs."""
+        """Since the oldest batch in flight began or went on, 0 when there is none: grows when one hangs."""
         return self._clock() - min(self._in_flight.values(), default=self._clock())
+
+    def goes_on(self) -> None:
+        """Tell that batches in flight, which may take long, have come further; safe from any thread."""
+        for task in list(self._in_flight):
+            self._in_flight[task] = self._clock()
 
     def add(self, fetched: Fetched) -> None:
         """Take records in; those of a generation that is over are dropped, their next owner reads them."""

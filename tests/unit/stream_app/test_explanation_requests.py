@@ -104,6 +104,20 @@ def test_a_wish_for_evaluations_is_cut_to_what_is_allowed(classifier: Classifier
     assert 0 < message.method.evaluations <= 50
 
 
+def test_long_work_tells_that_it_goes_on(classifier: Classifier) -> None:
+    records = [
+        request(0, product=product("un deux")),
+        *(request(number, product=product(f"mot {number}"), max_evaluations=20) for number in (1, 2, 3)),
+    ]
+    requests, rejected = with_listings(
+        decode_questions(records, max_bytes=MAX_BYTES), {}, max_bytes=MAX_BYTES
+    )
+    told: list[int] = []
+    explainer = ProductExplainer(classifier)
+    answer(requests, rejected, explainer, {}, max_evaluations=50, goes_on=lambda: told.append(1))
+    assert len(told) == 4
+
+
 def test_an_answer_too_large_for_the_brokers_is_told(classifier: Classifier) -> None:
     result = answered(
         classifier, [request(0, product=product("mot " * 200)), request(1, product=product("mot"))]
