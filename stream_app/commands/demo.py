@@ -218,11 +218,11 @@ def _report(
 
 
 def _stay(broker: EmbeddedBroker, worker: WorkerProcess, console: Console) -> None:
-    console.print(
-        f"Still running until Ctrl-C: SHELVER_BROKER={broker.url}, metrics at {worker.url}/metrics",
-        highlight=False,
-    )
     try:
+        console.print(
+            f"Still running until Ctrl-C: SHELVER_BROKER={broker.url}, metrics at {worker.url}/metrics",
+            highlight=False,
+        )
         while True:
             worker.check()
             broker.wait(1.0)
