@@ -81,14 +81,12 @@ async def test_brokers_away_for_too_long_end_the_worker_and_nothing_is_acknowled
             broker.bootstrap, topics, demo_repository, log=tmp_path / "first.log", **settings
         ) as worker:
             await worker.ready()
-            publishing = asyncio.create_task(
-                publish(broker.bootstrap, topics.listed, map(listing, range(num_listings)), per_second=300)
-            )
-            await asyncio.sleep(2)
+            await publish(broker.bootstrap, topics.listed, map(listing, range(num_listings)))
+            while not await worker.metric("shelver_assigned_total"):
+                await asyncio.sleep(0.05)
             await asyncio.to_thread(broker.kill)
             assert await worker.exit_code(seconds=60) == 1
         await asyncio.to_thread(broker.start)
-        await publishing
         with Worker(broker.bootstrap, topics, demo_repository, log=tmp_path / "second.log") as worker:
             async with OutputReader(broker.bootstrap, topics) as reader:
                 output = await reader.until(num_listings)
