@@ -1,8 +1,8 @@
-"""What comes out of the service, as it happens: categories and dead letters, and how old each event was."""
+"""What comes out of the service: categories, explanations and dead letters, and how old each event was."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from schemas.assignments import CategoryAssigned, ImageUse, Modalities, TextUse
 from schemas.codec import decode
 from schemas.dead_letters import Failure, read_failure
 from schemas.errors import MessageError
+from schemas.explanations import CategoryExplained
 from stream_app.batching import Record
 from stream_app.brokers import connection, reach
 from stream_app.errors import TopicError
@@ -33,13 +34,13 @@ class Outcome:
     Attributes:
         at: When the record was written.
         product_id: The product, as far as it is known.
-        result: The category, the failure of a dead letter, or why the record cannot be read.
+        result: The category, its explanation, the failure of a dead letter, or why the record cannot be read.
         latency_ms: Age of the event when the record was written; None when its arrival was not seen.
     """
 
     at: datetime
     product_id: str
-    result: CategoryAssigned | Failure | str
+    result: CategoryAssigned | CategoryExplained | Failure | str
     latency_ms: int | None
 
 
@@ -62,8 +63,16 @@ class Arrivals:
         return None if arrived_ms is None else timestamp_ms - arrived_ms
 
 
-def read_outcome(record: Record, arrivals: Arrivals) -> Outcome | None:
-    """What a record of an output topic says; None for a tombstone."""
+def read_outcome(
+    record: Record, arrivals: Arrivals, kind: type[CategoryAssigned | CategoryExplained] = CategoryAssigned
+) -> Outcome | None:
+    """What a record of an output topic says; None for a tombstone.
+
+    Args:
+        record: what the topic holds.
+        arrivals: when listings came in.
+        kind: the message that the topic is for; dead letters are told by their headers.
+    """
     if record.value is None:
         return None
     at = datetime.fromtimestamp(max(0, record.timestamp) / 1000, UTC)
@@ -72,12 +81,12 @@ def read_outcome(record: Record, arrivals: Arrivals) -> Outcome | None:
     if failure is not None:
         return Outcome(at, key, failure, arrivals.age_ms(failure.source, record.timestamp))
     try:
-        assigned = decode(CategoryAssigned, record.value, record.headers, default_event_id="unknown")
+        result = decode(kind, record.value, record.headers, default_event_id="unknown")
     except MessageError as error:
         return Outcome(at, key, str(error), None)
-    source = assigned.source
+    source = result.source if isinstance(result, CategoryAssigned) else None
     place = f"{source.topic}-{source.partition}-{source.offset}" if source else ""
-    return Outcome(at, assigned.product_id, assigned, arrivals.age_ms(place, record.timestamp))
+    return Outcome(at, result.product_id, result, arrivals.age_ms(place, record.timestamp))
 
 
 def used_evidence(modalities: Modalities, image_reason: str | None) -> str:
@@ -117,8 +126,12 @@ async def watch(
         TopicError: no broker answers.
     """
     arguments = connection(broker)
-    outputs = [topics.category_assigned_topic, topics.dead_letter_topic]
-    wanted = [*outputs, topics.product_listed_topic] if with_latency else outputs
+    outputs: dict[str, type[CategoryAssigned | CategoryExplained]] = {
+        topics.category_assigned_topic: CategoryAssigned,
+        topics.category_explained_topic: CategoryExplained,
+        topics.dead_letter_topic: CategoryAssigned,
+    }
+    wanted = [*outputs, *([topics.product_listed_topic] if with_latency else [])]
     await _wait_for_topics(broker, arguments, wanted, on_waiting)
     arrivals = Arrivals()
     async with _consumer(broker, arguments, wanted, from_beginning=from_beginning) as consumer:
@@ -129,16 +142,16 @@ async def watch(
             for record in records:
                 if record.topic == topics.product_listed_topic:
                     arrivals.add(record)
-            yield _outcomes((record for record in records if record.topic in outputs), arrivals)
+            read = (
+                read_outcome(record, arrivals, outputs[record.topic])
+                for record in records
+                if record.topic in outputs
+            )
+            yield [outcome for outcome in read if outcome is not None]
 
 
 def _by_time(record: Record) -> int:
     return record.timestamp
-
-
-def _outcomes(records: Iterable[Record], arrivals: Arrivals) -> list[Outcome]:
-    read = (read_outcome(record, arrivals) for record in records)
-    return [outcome for outcome in read if outcome is not None]
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import typer
 
 from schemas.assignments import CategoryAssigned
 from schemas.dead_letters import Failure
+from schemas.explanations import CategoryExplained, Explanation
 from stream_app.watching import Outcome, used_evidence
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stream_app.settings import Settings
 
 REFRESHES_PER_SECOND = 4
+MAX_WORDS = 3
 LINES_AROUND_ROWS = 6
 """Title, head and the terminal's last line."""
 
@@ -43,7 +45,7 @@ def watch(
         str | None, typer.Option(help="Kafka brokers, kafka://host:port.  [env: SHELVER_BROKER]")
     ] = None,
 ) -> None:
-    """Watch the categories and dead letters that come out, until Ctrl-C.
+    """Watch the categories, explanations and dead letters that come out, until Ctrl-C.
 
     A table of the latest on a terminal, otherwise a line for each.
 
@@ -107,21 +109,35 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
     return tuple(map(_printable, (at, outcome.product_id or "-", *_result_cells(outcome.result), age)))
 
 
-def _result_cells(result: CategoryAssigned | Failure | str) -> tuple[str, str, str]:
+def _result_cells(result: CategoryAssigned | CategoryExplained | Failure | str) -> tuple[str, str, str]:
     if isinstance(result, CategoryAssigned):
         category = result.category
         evidence = used_evidence(result.modalities, result.image_reason)
         return f"{category.code} {category.label}", f"{category.probability:.1%}", evidence
+    if isinstance(result, CategoryExplained):
+        return f"why {' | '.join(map(_why, result.explanations))}", "-", "explained"
     if isinstance(result, Failure):
         return f"dead letter: {result.reason} ({result.stage}): {result.message}", "-", "-"
     return f"cannot be read: {result}", "-", "-"
 
 
+def _why(explanation: Explanation) -> str:
+    """The category and what counts most: ``2583 Piscines: piscine +2.31, picture +0.40``."""
+    loudest = sorted(explanation.text, key=lambda span: -abs(span.attribution))[:MAX_WORDS]
+    reasons = [f"{span.text} {span.attribution:+.2f}" for span in loudest]
+    if explanation.image is not None:
+        reasons.append(f"picture {explanation.by_modality.image:+.2f}")
+    category = explanation.category
+    return f"{category.code} {category.label}: {', '.join(reasons)}"
+
+
 def as_json(outcome: Outcome) -> str:
-    """One line of JSON: ``kind`` is category-assigned, dead-letter or unreadable."""
+    """One line of JSON: ``kind`` is category-assigned, category-explained, dead-letter or unreadable."""
     fields: dict[str, Any]
     if isinstance(outcome.result, CategoryAssigned):
         fields = {"kind": "category-assigned", "assigned": outcome.result.model_dump(mode="json")}
+    elif isinstance(outcome.result, CategoryExplained):
+        fields = {"kind": "category-explained", "explained": outcome.result.model_dump(mode="json")}
     elif isinstance(outcome.result, Failure):
         failure = outcome.result
         fields = {
@@ -171,6 +187,7 @@ class LatestTable:
         self._clock = clock
         self._began = clock()
         self._num_assigned = 0
+        self._num_explained = 0
         self._num_failed = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -178,6 +195,8 @@ class LatestTable:
         self._latest.append(outcome)
         if isinstance(outcome.result, CategoryAssigned):
             self._num_assigned += 1
+        elif isinstance(outcome.result, CategoryExplained):
+            self._num_explained += 1
         else:
             self._num_failed += 1
 
@@ -187,13 +206,19 @@ class LatestTable:
         from rich.table import Table
         from rich.text import Text
 
-        per_second = (self._num_assigned + self._num_failed) / max(self._clock() - self._began, 1.0)
-        title = f"{self._num_assigned} categories, {self._num_failed} dead letters, {per_second:.1f}/s"
+        counts = {
+            "categories": self._num_assigned,
+            "explanations": self._num_explained,
+            "dead letters": self._num_failed,
+        }
+        per_second = sum(counts.values()) / max(self._clock() - self._began, 1.0)
+        shown = (f"{count} {name}" for name, count in counts.items() if count or name != "explanations")
+        title = f"{', '.join(shown)}, {per_second:.1f}/s"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, expand=True)
         for name in ("Time", "Product", "Category", "Probability", "Evidence", "Age"):
             right = name in ("Probability", "Age")
             table.add_column(name, no_wrap=True, justify="right" if right else "left", overflow="ellipsis")
         for outcome in tuple(self._latest):
-            style = "" if isinstance(outcome.result, CategoryAssigned) else "red"
+            style = "" if isinstance(outcome.result, CategoryAssigned | CategoryExplained) else "red"
             table.add_row(*(Text(cell, style=style) for cell in cells(outcome)))
         return table

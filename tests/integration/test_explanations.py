@@ -5,59 +5,22 @@ import base64
 import csv
 import io
 import json
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
-from aiokafka import AIOKafkaConsumer
 from PIL import Image
 
 from models.repository import ModelRepository
 from models.runtime import Classifier
 from schemas.catalogue import CatalogueRow, read_catalogue
-from schemas.explanations import CategoryExplained, explanation_request_id
+from schemas.explanations import explanation_request_id
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
-from tests.integration.workers import PATIENCE_SECONDS, Sent, Topics, Worker, listing, publish
-
-
-class Explanations:
-    """Reads what came out for requests: answers by request id, dead letters by their source's body."""
-
-    def __init__(self, bootstrap: str, topics: Topics) -> None:
-        self._topics = topics
-        self._consumer = AIOKafkaConsumer(
-            topics.explained, topics.dead, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
-        )
-        self.answers: dict[str, list[CategoryExplained]] = {}
-        self.keys: dict[str, bytes] = {}
-        self.dead: list[tuple[bytes, str, str]] = []
-
-    async def __aenter__(self) -> Self:
-        await self._consumer.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
-
-    async def until(self, num_answers: int, num_dead: int = 0) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while sum(map(len, self.answers.values())) < num_answers or len(self.dead) < num_dead:
-            assert time.monotonic() < deadline, f"{len(self.answers)} answers, dead: {self.dead}"
-            for partition, records in (await self._consumer.getmany(timeout_ms=500)).items():
-                for record in records:
-                    if partition.topic == self._topics.explained:
-                        answer = CategoryExplained.model_validate_json(record.value)
-                        self.answers.setdefault(answer.request_id, []).append(answer)
-                        self.keys[answer.request_id] = record.key
-                    else:
-                        headers = {name: (value or b"").decode() for name, value in record.headers}
-                        self.dead.append(
-                            (record.value, headers["shelver.reason"], headers["shelver.message"])
-                        )
+from tests.integration.explanations import Explanations, product, request
+from tests.integration.workers import Sent, Topics, Worker, listing, publish
 
 
 @pytest.fixture
@@ -70,14 +33,6 @@ async def topics(topic_names: TopicNames, create_topics: CreateTopics) -> Topics
 @pytest.fixture(scope="module")
 def classifier(demo_repository: Path) -> Classifier:
     return Classifier.load(ModelRepository(demo_repository).resolve("demo@champion").folder)
-
-
-def request(number: int, **fields: object) -> Sent:
-    return str(number).encode(), json.dumps({"request_id": f"r-{number}", **fields}).encode(), []
-
-
-def product(title: str, **fields: object) -> dict[str, object]:
-    return {"product_id": "p-1", "title": title, **fields}
 
 
 async def test_requests_are_answered_or_told_why_not(

@@ -31,8 +31,13 @@ from stream_app.broker_config import free_port
 
 PROJECT = Path(__file__).parents[2]
 SHELVER = [sys.executable, "-c", "from stream_app.cli import main; main()"]
-NAMES = ("product-listed", "category-assigned", "product-listed.dead-letter")
-VARIABLES = ("PRODUCT_LISTED_TOPIC", "CATEGORY_ASSIGNED_TOPIC", "DEAD_LETTER_TOPIC")
+NAMES = ("product-listed", "category-assigned", "product-listed.dead-letter", "category-explained")
+VARIABLES = (
+    "PRODUCT_LISTED_TOPIC",
+    "CATEGORY_ASSIGNED_TOPIC",
+    "DEAD_LETTER_TOPIC",
+    "CATEGORY_EXPLAINED_TOPIC",
+)
 
 TopicNames = Callable[[str], str]
 CreateTopics = Callable[..., Awaitable[None]]
@@ -57,7 +62,7 @@ async def next_line(command: Process) -> str:
 
 async def let_come_out(kafka: EmbeddedBroker, topic_names: TopicNames, num_events: int) -> None:
     """Listings, then a category for each but the last, which is a dead letter."""
-    listed, assigned, dead = map(topic_names, NAMES)
+    listed, assigned, dead, _ = map(topic_names, NAMES)
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all") as producer:
         places = [await producer.send_and_wait(listed, b"{}") for _ in range(num_events)]
         for number, place in enumerate(places[:-1]):

@@ -42,13 +42,19 @@ def test_there_is_a_choice_for_every_part() -> None:
 
 
 @pytest.mark.parametrize("choice", [each for each in CHOICES if each.startswith(("logger", "callbacks"))])
-def test_a_choice_of_loggers_or_callbacks_is_built(choice: str, tmp_path: Path) -> None:
+def test_a_choice_of_loggers_or_callbacks_is_built_and_writes_below_the_run(
+    choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
     if choice in ("logger=mlflow", "logger=all"):
         pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     run = fitter(tmp_path, choice)
     network = dropout_network()
     run.fit("text", network, separable_rows(), SETTINGS)
     assert run.loggers("run") or choice == "logger=none"
+    assert not list(elsewhere.iterdir())
 
 
 @pytest.mark.parametrize("choice", [each for each in CHOICES if each.startswith("model")])
