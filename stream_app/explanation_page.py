@@ -1,10 +1,10 @@
 """An explanation as one HTML file that needs nothing else: no script, no font, no network."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
-from schemas.explanations import CategoryExplained, Explanation, ImageAttribution, TextField
+from schemas.explanations import CategoryExplained, Explanation, Frame, ImageAttribution, TextField
 from stream_app.explanation_colours import AGAINST, FOR, largest_attribution, pieces, strength
 
 _TYPES = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"GI": "gif", b"RI": "webp", b"BM": "bmp"}
@@ -16,14 +16,21 @@ h1 { font-size: 1.3rem; } h2 { font-size: 1.1rem; margin: 0; }
 section { border-top: 1px solid #ccc; padding: 1rem 0; }
 p.field { overflow-wrap: anywhere; white-space: pre-wrap; margin: .5rem 0; }
 p.field b { font-weight: 400; color: #666; display: block; font-size: .8rem; }
-p.field span { border-radius: 3px; }
+p.field span { border-radius: 3px; position: relative; }
 table { border-collapse: collapse; width: 100%; max-width: 40rem; } td { padding: .15rem .5rem .15rem 0; }
-td:first-child { width: 6rem; } td.number { text-align: right; width: 4rem; }
-div.bar { height: .9rem; border-radius: 2px; }
-figure { margin: .5rem 0; max-width: 26rem; border: 1px solid #ddd; position: relative; overflow: hidden; }
-figure img, figure svg { position: absolute; } figure svg { inset: 0; width: 100%; height: 100%; }
+td:first-child { width: 8rem; overflow-wrap: anywhere; } td.number { text-align: right; width: 4rem; }
+div.bar { height: .9rem; border-radius: 2px; min-width: 1px; }
+figure { margin: .5rem 0; max-width: 26rem; border: 1px solid #ddd; position: relative; }
+figure img, figure div { position: absolute; } figure i { position: relative; } figure div { display: grid; }
+[data-value]:is(:hover, :focus) { outline: 2px solid #222; z-index: 1; }
+[data-value]:is(:hover, :focus)::after { content: attr(data-value); position: absolute; left: 0; bottom: 100%;
+  padding: 0 .3rem; background: #222; color: #fff; font: .8rem/1.4 system-ui, sans-serif; }
 footer { color: #666; font-size: .85rem; border-top: 1px solid #ccc; padding-top: .5rem; }
 """
+"""Numbers come by pointing, by tapping and with the tab key alike."""
+
+Bar = tuple[str, str, float, float]
+"""Label, number, and where its bar begins and ends; one that ends left of its beginning is blue."""
 
 
 def explanation_page(
@@ -42,8 +49,8 @@ def explanation_page(
     """
     name = escape(f"{answer.model.name}@{answer.model.version}")
     sections = [
-        _section(explanation, probability, answer.explanations, texts, image)
-        for explanation, probability in zip(answer.explanations, probabilities, strict=True)
+        _section(number, explanation, answer.explanations, texts, image)
+        for number, explanation in enumerate(answer.explanations)
     ]
     methods = "; ".join(escape(method) for method in (answer.method.text, answer.method.image) if method)
     return (
@@ -55,20 +62,28 @@ def explanation_page(
         f"<h1>Why this category? {name}</h1>\n"
         f'<p><span style="background:{_background(1, 1)}">Orange</span> speaks for a category, '
         f'<span style="background:{_background(-1, 1)}">blue</span> against it; point at a word or a part of '
-        "the picture for its number, in logits.</p>\n" + "\n".join(sections) + "\n<footer>"
+        "the picture, or tap it, for its number in logits.</p>\n"
+        f"{_probabilities(answer.explanations, probabilities)}\n" + "\n".join(sections) + "\n<footer>"
         f"{methods}; {answer.method.evaluations} evaluations; base value and attributions add up "
         f"to the logit within {answer.additivity_error:.0e}.</footer>\n</body></html>\n"
     )
 
 
+def _probabilities(explanations: Sequence[Explanation], probabilities: Sequence[float]) -> str:
+    """Bars of the categories, each a link to its section."""
+    return _bars(
+        (f'<a href="#category-{number}">{_name(explanation)}</a>', f"{probability:.1%}", 0.0, probability)
+        for number, (explanation, probability) in enumerate(zip(explanations, probabilities, strict=True))
+    )
+
+
 def _section(
+    number: int,
     explanation: Explanation,
-    probability: float,
     all_of_them: Sequence[Explanation],
     texts: tuple[str, str],
     image: bytes | None,
 ) -> str:
-    category = explanation.category
     of_text = largest_attribution(all_of_them, image=False)
     of_image = largest_attribution(all_of_them, image=True)
     fields = [
@@ -80,37 +95,47 @@ def _section(
     if explanation.image is not None and image is not None:
         picture = _picture(explanation.image, image, of_image)
     return (
-        f"<section><h2>{escape(str(category.code))} {escape(category.label)} &middot; {probability:.1%}</h2>"
-        f"{_bars(explanation)}{''.join(fields)}{picture}</section>"
+        f'<section id="category-{number}"><h2>{_name(explanation)}</h2>'
+        f"{_waterfall(explanation)}{''.join(fields)}{picture}</section>"
     )
 
 
-def _bars(explanation: Explanation) -> str:
+def _name(explanation: Explanation) -> str:
+    return escape(f"{explanation.category.code} {explanation.category.label}")
+
+
+def _waterfall(explanation: Explanation) -> str:
+    """From the base value, over what each modality adds, to the logit."""
     shares = explanation.by_modality
-    parts = (
-        ("base", explanation.base_value),
-        ("text", shares.text),
-        ("picture", shares.image),
-        ("logit", explanation.value),
+    with_text = explanation.base_value + shares.text
+    steps = (
+        ("base", 0.0, explanation.base_value),
+        ("text", explanation.base_value, with_text),
+        ("picture", with_text, with_text + shares.image),
+        ("logit", 0.0, explanation.value),
     )
-    largest = max(abs(value) for _, value in parts) or 1.0
-    return f"<table>{''.join(_bar(label, value, largest) for label, value in parts)}</table>"
+    return _bars((label, f"{end - begin:+.2f}", begin, end) for label, begin, end in steps)
 
 
-def _bar(label: str, value: float, largest: float) -> str:
-    colour = _css(FOR if value > 0 else AGAINST, 1.0)
-    width = f"{100 * abs(value) / largest:.1f}%"
-    return (
-        f'<tr><td>{label}</td><td class="number">{value:+.2f}</td>'
-        f'<td><div class="bar" style="width:{width};background:{colour}"></div></td></tr>'
-    )
+def _bars(bars: Iterable[Bar]) -> str:
+    bars = list(bars)
+    ends = [0.0, *(place for _, _, begin, end in bars for place in (begin, end))]
+    low = min(ends)
+    percent = 100 / ((max(ends) - low) or 1.0)
+    rows = [
+        f'<tr><td>{label}</td><td class="number">{number}</td><td><div class="bar" style="'
+        f"margin-left:{(min(begin, end) - low) * percent:.1f}%;width:{abs(end - begin) * percent:.1f}%;"
+        f'background:{_css(FOR if end >= begin else AGAINST, 1.0)}"></div></td></tr>'
+        for label, number, begin, end in bars
+    ]
+    return f"<table>{''.join(rows)}</table>"
 
 
 def _field(explanation: Explanation, field: TextField, text: str, largest: float) -> str:
     marked = [
         escape(piece)
         if span is None
-        else f'<span title="{span.attribution:+.3f}" '
+        else f'<span tabindex="0" data-value="{span.attribution:+.3f}" '
         f'style="background:{_background(span.attribution, largest)}">{escape(piece)}</span>'
         for piece, span in pieces(explanation, field, text)
     ]
@@ -119,31 +144,31 @@ def _field(explanation: Explanation, field: TextField, text: str, largest: float
 
 def _picture(attribution: ImageAttribution, image: bytes, largest: float) -> str:
     """The picture and the grid on it; the figure is as large as both together."""
-    frame = attribution.frame
-    left, top = (frame.left, frame.top) if frame else (0.0, 0.0)
-    width, height = (frame.width, frame.height) if frame else (attribution.width, attribution.height)
-    x, y = min(0.0, left), min(0.0, top)
-    right, bottom = max(attribution.width, left + width), max(attribution.height, top + height)
-    rows, columns = attribution.grid
+    frame = attribution.frame or Frame(left=0, top=0, width=attribution.width, height=attribution.height)
+    x, y = min(0.0, frame.left), min(0.0, frame.top)
+    across = max(attribution.width, frame.left + frame.width) - x
+    down = max(attribution.height, frame.top + frame.height) - y
+
+    def place(left: float, top: float, width: float, height: float) -> str:
+        return (
+            f"left:{100 * (left - x) / across:.3f}%;top:{100 * (top - y) / down:.3f}%;"
+            f"width:{100 * width / across:.3f}%;height:{100 * height / down:.3f}%"
+        )
+
     cells = [
-        f'<rect x="{left + column * width / columns:.2f}" y="{top + row * height / rows:.2f}" '
-        f'width="{width / columns:.2f}" height="{height / rows:.2f}" '
-        f'fill="{_css(FOR if value > 0 else AGAINST, 0.75 * strength(value, largest))}">'
-        f"<title>{value:+.3f}</title></rect>"
-        for row, values in enumerate(attribution.attributions)
-        for column, value in enumerate(values)
+        f'<i tabindex="0" data-value="{value:+.3f}" style="background:{_background(value, largest)}"></i>'
+        for row in attribution.attributions
+        for value in row
     ]
-    across, down = right - x, bottom - y
-    place = (
-        f"left:{-100 * x / across:.3f}%;top:{-100 * y / down:.3f}%;"
-        f"width:{100 * attribution.width / across:.3f}%;height:{100 * attribution.height / down:.3f}%"
-    )
+    rows, columns = attribution.grid
     kind = next((name for magic, name in _TYPES.items() if image.startswith(magic)), "jpeg")
     data = base64.b64encode(image).decode()
     return (
         f'<figure style="aspect-ratio:{across:.0f}/{down:.0f}">'
-        f'<img alt="the product" style="{place}" src="data:image/{kind};base64,{data}">'
-        f'<svg viewBox="{x:.2f} {y:.2f} {across:.2f} {down:.2f}">{"".join(cells)}</svg></figure>'
+        f'<img alt="the product" style="{place(0, 0, attribution.width, attribution.height)}" '
+        f'src="data:image/{kind};base64,{data}">'
+        f'<div style="{place(frame.left, frame.top, frame.width, frame.height)};'
+        f'grid-template:repeat({rows},1fr)/repeat({columns},1fr)">{"".join(cells)}</div></figure>'
     )
 
 

@@ -82,7 +82,7 @@ def test_pixels_are_explained_within_the_budget(
 
 
 class Page(HTMLParser):
-    """Tags and text of a page; the titles of its spans are numbers."""
+    """Tags and text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -110,9 +110,14 @@ def test_the_page_stands_alone_and_shows_hostile_text_as_text(
     sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
     assert len(sources) == 3
     assert all(source.startswith("data:image/") for source in sources)
-    assert names.count("rect") == 3 * 16
-    numbers = [float(attributes["title"] or "") for tag, attributes in page.tags if "title" in attributes]
-    assert len(numbers) > 3
+    assert names.count("i") == 3 * 16
+    numbered = [attributes for _, attributes in page.tags if "data-value" in attributes]
+    assert len([float(attributes["data-value"] or "") for attributes in numbered]) > 3 * 16
+    assert all(attributes["tabindex"] == "0" for attributes in numbered), "a tap shows a number, too"
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links == [f"#{section}" for section in sections]
+    assert "nan" not in path.read_text()
     assert "orange speaks for" in capsys.readouterr().out
 
 
