@@ -132,8 +132,12 @@ def test_an_event_whose_arrival_was_not_seen_has_no_age() -> None:
     assert cells(outcome_of(failed(), Arrivals()))[-1] == "-"
 
 
-def test_a_record_of_somebody_else_is_told_and_does_not_end_the_watch() -> None:
-    outcome = outcome_of(FakeRecord(value=b"\xff{", key=None))
+@pytest.mark.parametrize("kind", [CategoryAssigned, CategoryExplained])
+@pytest.mark.parametrize("value", [b"", b"\xff{", b"[]", b"{}"])
+def test_a_record_of_somebody_else_is_told_and_does_not_end_the_watch(
+    value: bytes, kind: type[CategoryAssigned | CategoryExplained]
+) -> None:
+    outcome = outcome_of(FakeRecord(value=value, key=None), kind=kind)
     assert cells(outcome)[1] == "-"
     assert cells(outcome)[2].startswith("cannot be read: ")
     assert json.loads(as_json(outcome))["kind"] == "unreadable"
