@@ -27,7 +27,7 @@ COMMANDS = {
     "broker": "Run a real single-node Apache Kafka on loopback until Ctrl-C.",
     "worker": "Run the service: product-listed in, category-assigned out.",
     "publish": "Publish the products of a catalogue as product-listed events, pictures inside.",
-    "watch": "Watch the categories and dead letters that come out, until Ctrl-C.",
+    "watch": "Watch the categories, explanations and dead letters that come out, until Ctrl-C.",
     "train": "Train a model; ends with a new version in the repository.",
     "evaluate": "Score a model version on labelled products.",
     "explain": "Explain why a product gets its category, word by word and on its picture.",
