@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import faust
@@ -97,10 +97,9 @@ class WholeFetchConsumer(driver.Consumer):
         records = await self._getmany(partitions, FETCH_TIMEOUT_SECONDS)
         if not records:
             await asyncio.sleep(0)
-        elif generation != self.app.consumer_generation_id:
-            logger.info("dropped a fetch of generation %s: the group has rebalanced", generation)
-        elif not self._flows():
-            await self._seek_back()
+        elif generation != self.app.consumer_generation_id or not self._flows():
+            logger.info("gave back a fetch of generation %s: the group rebalances", generation)
+            await self._give_back(records)
         else:
             for partition, fetched in records.items():
                 self._deliver(TopicPartition(*partition), generation, fetched)
@@ -123,12 +122,25 @@ class WholeFetchConsumer(driver.Consumer):
         topics = self.flow.topics_with_room()
         return {partition for partition in self._get_active_partitions() if partition.topic in topics}
 
-    async def _seek_back(self) -> None:
-        # The fetch position has moved past records that nobody will get: go back to what is committed.
-        try:
-            await self.perform_seek()
-        except Exception as error:
-            logger.warning("could not seek back to the committed offsets: %s", error)
+    async def _give_back(self, records: Mapping[Any, Sequence[Record]]) -> None:
+        """Have records that nobody will get fetched again."""
+        if not self.should_stop:
+            await self._thread.call_thread(self._rewind, records)
+
+    async def _rewind(self, records: Mapping[Any, Sequence[Record]]) -> None:
+        """Set positions back to where they were before a fetch; runs, without awaiting, on Faust's thread.
+
+        A position that is not past the records is left alone: the partition was assigned anew meanwhile and
+        is read from its committed offset. Seeking to committed offsets would lose the records of a partition
+        that has none: aiokafka leaves its position as it is.
+        """
+        consumer = self._thread._ensure_consumer()  # noqa: SLF001
+        for partition, fetched in records.items():
+            if not consumer._subscription.is_assigned(partition):  # noqa: SLF001
+                continue
+            state = consumer._subscription.subscription.assignment.state_value(partition)  # noqa: SLF001
+            if state.has_valid_position and state.position > fetched[-1].offset:
+                consumer.seek(partition, fetched[0].offset)
 
     def _deliver(self, partition: TopicPartition, generation: int, records: Iterable[Record]) -> None:
         fetched = Fetched(partition, generation, tuple(records))

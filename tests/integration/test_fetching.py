@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 
@@ -11,7 +13,7 @@ from stream_app.acknowledgement import OffsetLedger, Span
 from stream_app.agents import declare_agent
 from stream_app.batching import Fetched, Record
 from stream_app.broker import EmbeddedBroker
-from stream_app.fetching import Flow, WholeFetchApp
+from stream_app.fetching import Flow, WholeFetchApp, WholeFetchConsumer
 from tests.conftest import CreateTopics, TopicNames
 
 PATIENCE_SECONDS = 30
@@ -146,3 +148,36 @@ async def test_a_full_intake_stops_the_fetching_until_it_has_room(
         collector.has_room = True
         app.flow.room_changed.set()
         await eventually(lambda: len(collector.records) == 1)
+
+
+@pytest.mark.parametrize("fault", ["the group rebalances", "the flow is stopped"])
+async def test_what_is_fetched_while_nobody_may_have_it_is_fetched_again(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    """Nothing is committed yet, so that a seek to committed offsets would not bring it back."""
+    topic, collector = topic_names("again"), Collector()
+    await create_topics(topic)
+    getmany, num_faults = WholeFetchConsumer._getmany, 0
+
+    async def faulty(self: WholeFetchConsumer, *arguments: Any) -> Any:
+        nonlocal num_faults
+        records = await getmany(self, *arguments)
+        if records and num_faults < 2:
+            num_faults += 1
+            if fault == "the group rebalances":
+                self.app.consumer_generation_id += 1
+            else:
+                self.stop_flow()
+                asyncio.get_running_loop().call_later(0.2, self.resume_flow)
+        return records
+
+    monkeypatch.setattr(WholeFetchConsumer, "_getmany", faulty)
+    async with running(kafka, topic, collector, group=topic):
+        await publish(kafka, topic, [b"1", b"2", b"3"])
+        await eventually(lambda: len(collector.records) >= 3)
+    assert num_faults == 2
+    assert [record.value for record in collector.records] == [b"1", b"2", b"3"]

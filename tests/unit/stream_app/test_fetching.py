@@ -6,10 +6,11 @@ A red test here after an upgrade of faust-streaming says which name to look at f
 import inspect
 
 import pytest
+from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
 from faust.app.base import App
 from faust.transport import base
 from faust.transport.conductor import Conductor
-from faust.transport.consumer import Consumer, Fetcher, ThreadDelegateConsumer
+from faust.transport.consumer import Consumer, ConsumerThread, Fetcher, ThreadDelegateConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.queues import FlowControlQueue
@@ -27,7 +28,10 @@ from stream_app.fetching import WholeFetchApp, WholeFetchConsumer, WholeFetchTra
         (Consumer, "_get_active_partitions", ["self"]),
         (Consumer, "wait_empty", ["self"]),
         (Consumer, "commit_and_end_transactions", ["self"]),
-        (Consumer, "perform_seek", ["self"]),
+        (ConsumerThread, "call_thread", ["self", "fun", "args", "kwargs"]),
+        (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
+        (SubscriptionState, "is_assigned", ["self", "tp"]),
+        (Assignment, "state_value", ["self", "tp"]),
         (ThreadDelegateConsumer, "_getmany", ["self", "active_partitions", "timeout"]),
         (ThreadDelegateConsumer, "_commit", ["self", "offsets"]),
         (App, "_new_transport", ["self"]),
