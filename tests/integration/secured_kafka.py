@@ -1,0 +1,278 @@
+"""A Kafka with TLS, each kind of login, and ACLs; certificates and secrets are made for the run."""
+
+import base64
+import json
+import re
+import shlex
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+import trustme
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from cryptography.hazmat.primitives import serialization
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.broker_config import BrokerSecurity, Listener, free_port
+
+SCRAM_PASSWORD = "scr4m-s3cret of=the worker"
+PLAIN_PASSWORD = "pl41n-secret"
+CLIENT_SECRET = "cl13nt:secret/%"
+KEY_PASSWORD = "k3y-secret"
+MODULES = "org.apache.kafka.common.security"
+
+RESOURCES = {"topic": 2, "group": 3}
+OPERATIONS = {"Read": 3, "Write": 4, "Create": 5}
+
+
+@dataclass(frozen=True)
+class Acl:
+    """An operation on a topic or a group."""
+
+    operation: str
+    kind: str
+    name: str
+
+
+def acls_of(readme: str) -> list[Acl]:
+    """What the kafka-acls lines of a text allow, one for each operation on each topic or group."""
+    found = []
+    for line in re.findall(r"^kafka-acls .*$", readme.replace("\\\n", " "), re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        operation = words[words.index("--operation") + 1]
+        found += [
+            Acl(operation, flag.removeprefix("--"), name)
+            for flag, name in zip(words, words[1:], strict=False)
+            if flag in ("--topic", "--group")
+        ]
+    return found
+
+
+class Certificates:
+    """An authority, the broker's certificate for 127.0.0.1, one for a client, and an authority unknown here."""
+
+    def __init__(self, folder: Path) -> None:
+        authority, stranger = trustme.CA(), trustme.CA()
+        server = authority.issue_cert("127.0.0.1")
+        client = authority.issue_cert("client.example", common_name="certified")
+        self.authority, self.unknown_authority = folder / "ca.pem", folder / "unknown-ca.pem"
+        self.server = folder / "server.pem"
+        self.client, self.client_key = folder / "client.pem", folder / "client.key"
+        self.locked_key, self.foreign_client = folder / "locked.key", folder / "foreign.pem"
+        authority.cert_pem.write_to_path(self.authority)
+        stranger.cert_pem.write_to_path(self.unknown_authority)
+        self.server.write_bytes(_key(server) + _chain(server))
+        self.client.write_bytes(_chain(client))
+        self.client_key.write_bytes(_key(client))
+        self.locked_key.write_bytes(_key(client, KEY_PASSWORD))
+        foreign = stranger.issue_cert("client.example", common_name="certified")
+        self.foreign_client.write_bytes(_key(foreign) + _chain(foreign))
+
+
+def _chain(issued: trustme.LeafCert) -> bytes:
+    return b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+
+
+def _key(issued: trustme.LeafCert, password: str | None = None) -> bytes:
+    """The key in the one form that Kafka reads, PKCS #8."""
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption()
+        if password is None
+        else serialization.BestAvailableEncryption(password.encode()),
+    )
+
+
+class SecuredKafka:
+    """A broker with a listener for each way in.
+
+    ``scram``, ``mtls``, ``plain`` and ``oauth`` are the environments of a client; ``kafka.bootstrap`` is
+    plain and its anonymous user may do anything.
+    """
+
+    def __init__(self, folder: Path, token_url: str) -> None:
+        self.certificates = certificates = Certificates(folder)
+        server = {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(certificates.server),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(certificates.authority),
+        }
+        scram = _sasl("SCRAM-SHA-256", f"{MODULES}.scram.ScramLoginModule required;")
+        scram |= _sasl("SCRAM-SHA-512", f"{MODULES}.scram.ScramLoginModule required;")
+        scram["sasl.enabled.mechanisms"] = "SCRAM-SHA-256,SCRAM-SHA-512"
+        plain = f'{MODULES}.plain.PlainLoginModule required user_operator="{PLAIN_PASSWORD}";'
+        oauth = (
+            f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+        )
+        mapping = {
+            "ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
+        }
+        self.listeners = {
+            "scram": Listener("SCRAM", "SASL_SSL", free_port(), {**server, **scram}),
+            "mtls": Listener("MTLS", "SSL", free_port(), {**server, **mapping}),
+            "plain": Listener("PLAIN", "SASL_PLAINTEXT", free_port(), _sasl("PLAIN", plain)),
+            "oauth": Listener("OAUTH", "SASL_SSL", free_port(), {**server, **_sasl("OAUTHBEARER", oauth)}),
+            "misnamed": Listener("MISNAMED", "SSL", free_port(), server, advertised_host="localhost"),
+        }
+        users = tuple(
+            f"{mechanism}=[name=shelver,password={SCRAM_PASSWORD}]"
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        )
+        self.kafka = EmbeddedBroker(
+            folder / "kafka",
+            security=BrokerSecurity(tuple(self.listeners.values()), users),
+            properties={
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "super.users": "User:ANONYMOUS;User:operator;User:certified;User:token-user",
+                "connection.failed.authentication.delay.ms": "10",
+            },
+        )
+        self._token_url = token_url
+
+    def environment(self, way: str, **changes: str) -> dict[str, str]:
+        """The SHELVER_ variables of a client that comes in by a listener; ``changes`` without the prefix."""
+        certificates, listener = self.certificates, self.listeners[way]
+        ways = {
+            "scram": {
+                "sasl_mechanism": "SCRAM-SHA-512",
+                "username": "shelver",
+                "password": SCRAM_PASSWORD,
+            },
+            "plain": {"sasl_mechanism": "PLAIN", "username": "operator", "password": PLAIN_PASSWORD},
+            "mtls": {
+                "certificate_file": str(certificates.client),
+                "key_file": str(certificates.locked_key),
+                "key_password": KEY_PASSWORD,
+            },
+            "oauth": {
+                "sasl_mechanism": "OAUTHBEARER",
+                "oauth_token_url": self._token_url,
+                "oauth_client_id": "shelver client",
+                "oauth_client_secret": CLIENT_SECRET,
+            },
+            "misnamed": {},
+        }
+        values = {"security_protocol": listener.protocol, **ways[way]}
+        if listener.protocol.endswith("SSL"):
+            values["ca_file"] = str(certificates.authority)
+        values |= changes
+        return {"SHELVER_BROKER": f"kafka://{listener.bootstrap}"} | {
+            f"SHELVER_BROKER_{name.upper()}": value for name, value in values.items()
+        }
+
+    def settings(self, way: str, **changes: str) -> dict[str, str]:
+        """The same as keyword arguments of `BrokerSettings`."""
+        return {
+            name.removeprefix("SHELVER_").lower(): value
+            for name, value in self.environment(way, **changes).items()
+        }
+
+    async def allow(self, acls: Iterable[Acl], user: str = "shelver") -> None:
+        for acl in acls:
+            await self._change(CreateAclsRequest, acl, user)
+
+    async def forbid(self, acls: Iterable[Acl], user: str = "shelver") -> None:
+        for acl in acls:
+            await self._change(DeleteAclsRequest, acl, user)
+
+    async def _change(self, request: Any, acl: Acl, user: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
+        await admin.start()
+        try:
+            literal, allow = 3, 3
+            codes = (
+                RESOURCES[acl.kind],
+                acl.name,
+                literal,
+                f"User:{user}",
+                "*",
+                OPERATIONS[acl.operation],
+                allow,
+            )
+            response = await admin._send_request(request(*codes))
+        finally:
+            await admin.close()
+        (answers,) = (value for name, value in response.to_object().items() if name.endswith("_responses"))
+        assert [answer["error_code"] for answer in answers] == [0], response
+
+    def __enter__(self) -> Self:
+        self.kafka.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kafka.close()
+
+
+def _sasl(mechanism: str, jaas: str) -> dict[str, str]:
+    return {"sasl.enabled.mechanisms": mechanism, f"{mechanism.lower()}.sasl.jaas.config": jaas}
+
+
+class TokenEndpoint(ThreadingHTTPServer):
+    """Gives unsigned tokens to the client that knows the secret; on loopback."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _TokenRequest)
+        self.num_tokens = 0
+        self.life_seconds = 3600
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/token"
+
+
+class _TokenRequest(BaseHTTPRequestHandler):
+    server: TokenEndpoint
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        wanted = base64.b64encode(b"shelver+client:cl13nt%3Asecret%2F%25").decode()
+        if self.headers["Authorization"] != f"Basic {wanted}" or form["grant_type"] != ["client_credentials"]:
+            self._answer(401, {"error": "invalid_client", "error_description": self.headers["Authorization"]})
+            return
+        self.server.num_tokens += 1
+        now = time.time()
+        claims = {"sub": "token-user", "iat": now, "exp": now + self.server.life_seconds}
+        parts = (
+            base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode()
+            for each in ({"alg": "none"}, claims)
+        )
+        token = ".".join((*parts, ""))
+        self._answer(
+            200,
+            {"access_token": token, "token_type": "Bearer", "expires_in": self.server.life_seconds},
+        )
+
+    def _answer(self, status: int, fields: dict[str, object]) -> None:
+        body = json.dumps(fields).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def token_endpoint() -> Iterator[TokenEndpoint]:
+    with TokenEndpoint() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
