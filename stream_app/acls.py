@@ -24,7 +24,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-from stream_app.errors import AccessError
+from stream_app.errors import AccessError, ShelverError
 
 COORDINATOR_POLL_SECONDS = 0.1
 _NOT_TOLD = -(2**31)
@@ -176,7 +176,7 @@ def user_of(arguments: Mapping[str, Any]) -> str:
 
 
 def told(error: BaseException | None, operation: Operation) -> str:
-    """An error in words: an ACL that has gone by its name, anything else as it is.
+    """An error in words: an ACL that has gone by its name, one of our own as it is.
 
     Args:
         error: of aiokafka, or any other.
@@ -187,7 +187,7 @@ def told(error: BaseException | None, operation: Operation) -> str:
         is_topic = isinstance(error, TopicAuthorizationFailedError)
         what = f"{operation.name} on topic" if is_topic else "READ on group"
         return f"the brokers do not allow {what} {', '.join(map(str, names))} any more; add an ACL for it"
-    return repr(error)
+    return str(error) if isinstance(error, ShelverError) else repr(error)
 
 
 class _TopicsResponse(Response):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Tokens for OAUTHBEARER by the client credentials grant (RFC 6749, section 4.4)."""
 
 import asyncio
+import base64
 import json
 import re
 import time
@@ -87,7 +88,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
-        self._client = aiohttp.BasicAuth(quote_plus(client_id), quote_plus(client_secret))
+        self._headers = {"Authorization": _basic(client_id, client_secret)}
         self._form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
         self._clock = clock
         self._token: Token | None = None
@@ -122,8 +123,10 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, auth=self._client, trust_env=False) as session,
-                session.post(self._url, data=self._form, allow_redirects=False) as response,
+                aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+                session.post(
+                    self._url, data=self._form, headers=self._headers, allow_redirects=False
+                ) as response,
             ):
                 content = bytearray()
                 async for chunk in response.content.iter_any():
@@ -134,6 +137,12 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             # The error's own text is left out: it may hold the address with a query.
             raise TokenError(f"the token endpoint cannot be reached ({_kind(error)})") from None
+
+
+def _basic(client_id: str, client_secret: str) -> str:
+    """The header of RFC 6749, section 2.3.1: both parts encoded as in a form, then HTTP Basic."""
+    credentials = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 def _kind(error: Exception) -> str:

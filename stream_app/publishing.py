@@ -116,8 +116,8 @@ class Publisher:
                 await asyncio.gather(*confirmations)
         except (KafkaError, TimeoutError) as error:
             raise FatalError(
-                f"a batch could not be delivered: {told(error, Operation.WRITE)}; it is not acknowledged, so it"
-                " is read again"
+                f"a batch could not be delivered: {told(error, Operation.WRITE)}; it is not acknowledged,"
+                " so it is read again"
             ) from error
 
     async def partitions_of(self, topic: str) -> Collection[int]:

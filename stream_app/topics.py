@@ -86,6 +86,8 @@ def worker_needs(settings: TopicSettings, group: str, *, searches_categories: bo
             settings.category_assigned_topic,
             settings.category_explained_topic,
             settings.dead_letter_topic,
+            # A listing that asks to be explained becomes a request there.
+            settings.explanation_requested_topic,
         ),
         group=group,
     )

@@ -6,10 +6,11 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs
@@ -28,14 +29,16 @@ CLIENT_SECRET = "cl13nt:secret/%"
 KEY_PASSWORD = "k3y-secret"
 MODULES = "org.apache.kafka.common.security"
 
+SCRAM_USERS = ("shelver", "publisher", "watcher", "newcomer")
 RESOURCES = {"topic": 2, "group": 3}
 OPERATIONS = {"Read": 3, "Write": 4, "Create": 5}
 
 
 @dataclass(frozen=True)
 class Acl:
-    """An operation on a topic or a group."""
+    """Somebody's operation on a topic or a group."""
 
+    user: str
     operation: str
     kind: str
     name: str
@@ -46,17 +49,18 @@ def acls_of(readme: str) -> list[Acl]:
     found = []
     for line in re.findall(r"^kafka-acls .*$", readme.replace("\\\n", " "), re.MULTILINE):
         words = shlex.split(line, comments=True)
+        user = words[words.index("--allow-principal") + 1].removeprefix("User:")
         operation = words[words.index("--operation") + 1]
         found += [
-            Acl(operation, flag.removeprefix("--"), name)
-            for flag, name in zip(words, words[1:], strict=False)
+            Acl(user, operation, flag.removeprefix("--"), name)
+            for flag, name in pairwise(words)
             if flag in ("--topic", "--group")
         ]
     return found
 
 
 class Certificates:
-    """An authority, the broker's certificate for 127.0.0.1, one for a client, and an authority unknown here."""
+    """An authority, the broker's certificate for 127.0.0.1, a client's, and an authority unknown here."""
 
     def __init__(self, folder: Path) -> None:
         authority, stranger = trustme.CA(), trustme.CA()
@@ -111,9 +115,12 @@ class SecuredKafka:
         scram |= _sasl("SCRAM-SHA-512", f"{MODULES}.scram.ScramLoginModule required;")
         scram["sasl.enabled.mechanisms"] = "SCRAM-SHA-256,SCRAM-SHA-512"
         plain = f'{MODULES}.plain.PlainLoginModule required user_operator="{PLAIN_PASSWORD}";'
-        oauth = (
-            f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+        oauth = _sasl(
+            "OAUTHBEARER",
+            f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
         )
+        # The broker ends a session with its token, or after this time.
+        oauth["oauthbearer.connections.max.reauth.ms"] = "3600000"
         mapping = {
             "ssl.client.auth": "required",
             "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
@@ -122,12 +129,13 @@ class SecuredKafka:
             "scram": Listener("SCRAM", "SASL_SSL", free_port(), {**server, **scram}),
             "mtls": Listener("MTLS", "SSL", free_port(), {**server, **mapping}),
             "plain": Listener("PLAIN", "SASL_PLAINTEXT", free_port(), _sasl("PLAIN", plain)),
-            "oauth": Listener("OAUTH", "SASL_SSL", free_port(), {**server, **_sasl("OAUTHBEARER", oauth)}),
+            "oauth": Listener("OAUTH", "SASL_SSL", free_port(), {**server, **oauth}),
             "misnamed": Listener("MISNAMED", "SSL", free_port(), server, advertised_host="localhost"),
         }
         users = tuple(
-            f"{mechanism}=[name=shelver,password={SCRAM_PASSWORD}]"
+            f"{mechanism}=[name={name},password={SCRAM_PASSWORD}]"
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for name in SCRAM_USERS
         )
         self.kafka = EmbeddedBroker(
             folder / "kafka",
@@ -178,29 +186,22 @@ class SecuredKafka:
             for name, value in self.environment(way, **changes).items()
         }
 
-    async def allow(self, acls: Iterable[Acl], user: str = "shelver") -> None:
+    async def allow(self, *acls: Acl) -> None:
         for acl in acls:
-            await self._change(CreateAclsRequest, acl, user)
+            await self._change(CreateAclsRequest, acl)
 
-    async def forbid(self, acls: Iterable[Acl], user: str = "shelver") -> None:
+    async def forbid(self, *acls: Acl) -> None:
         for acl in acls:
-            await self._change(DeleteAclsRequest, acl, user)
+            await self._change(DeleteAclsRequest, acl)
 
-    async def _change(self, request: Any, acl: Acl, user: str) -> None:
+    async def _change(self, request: Any, acl: Acl) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
         await admin.start()
         try:
             literal, allow = 3, 3
-            codes = (
-                RESOURCES[acl.kind],
-                acl.name,
-                literal,
-                f"User:{user}",
-                "*",
-                OPERATIONS[acl.operation],
-                allow,
-            )
-            response = await admin._send_request(request(*codes))
+            resource = RESOURCES[acl.kind], acl.name, literal
+            entry = f"User:{acl.user}", "*", OPERATIONS[acl.operation], allow
+            response = await admin._send_request(request(*resource, *entry))
         finally:
             await admin.close()
         (answers,) = (value for name, value in response.to_object().items() if name.endswith("_responses"))
