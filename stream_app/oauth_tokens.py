@@ -24,7 +24,7 @@ RETRY_SECONDS = 5.0
 
 DEFAULT_LIFE_SECONDS = 60.0
 USED_SHARE = 0.8
-"""Of its life a token is handed out; then the next one is asked for."""
+"""After this part of its life the next one is asked for; where that fails, the old one serves to its end."""
 
 # RFC 6750, section 2.1; anything else could add fields of its own to the SASL message.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
@@ -59,10 +59,10 @@ class TokenError(KafkaConnectionError):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """A token and for how many seconds it may be handed out."""
+    """A token and for how many seconds it is good."""
 
     value: str
-    usable_seconds: float
+    life_seconds: float
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
@@ -93,7 +93,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         self._clock = clock
         self._token: Token | None = None
         self._failure: TokenError | None = None
-        self._until = 0.0
+        self._ask_again_at = 0.0
+        self._expires_at = 0.0
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
             weakref.WeakKeyDictionary()
         )
@@ -105,19 +106,22 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
             TokenError: the endpoint refuses, cannot be reached, or answers something else.
         """
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            if self._clock() >= self._until:
+            if self._clock() >= self._ask_again_at:
                 await self._renew()
-            if self._failure is not None:
-                raise TokenError(self._failure.text, is_final=self._failure.is_final)
-            return self._token.value if self._token else ""
+            if self._token is not None and self._clock() < self._expires_at:
+                return self._token.value
+            failure = self._failure or TokenError("the token has expired")
+            raise TokenError(failure.text, is_final=failure.is_final)
 
     async def _renew(self) -> None:
         try:
             token = read_token(*await self._ask())
         except TokenError as error:
-            self._failure, self._until = error, self._clock() + RETRY_SECONDS
+            self._failure, self._ask_again_at = error, self._clock() + RETRY_SECONDS
         else:
-            self._token, self._failure, self._until = token, None, self._clock() + token.usable_seconds
+            now = self._clock()
+            self._token, self._expires_at = token, now + token.life_seconds
+            self._failure, self._ask_again_at = None, now + USED_SHARE * token.life_seconds
 
     async def _ask(self) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
@@ -171,13 +175,13 @@ def read_token(status: int, content: bytes) -> Token:
     value, kind = fields.get("access_token"), fields.get("token_type", "bearer")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value) or str(kind).lower() != "bearer":
         raise TokenError("the token endpoint answers no bearer token")
-    return Token(value, USED_SHARE * _life_seconds(fields.get("expires_in")))
+    return Token(value, _life_seconds(fields.get("expires_in")))
 
 
 def _life_seconds(told: object) -> float:
     try:
         seconds = float(told) if isinstance(told, int | float | str) else DEFAULT_LIFE_SECONDS
-    except ValueError:
+    except (ValueError, OverflowError):
         return DEFAULT_LIFE_SECONDS
     return seconds if 0 < seconds < float("inf") else DEFAULT_LIFE_SECONDS
 

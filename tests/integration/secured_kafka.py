@@ -1,35 +1,25 @@
 """A Kafka with TLS, each kind of login, and ACLs; certificates and secrets are made for the run."""
 
-import base64
-import json
 import re
 import shlex
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs
 
-import trustme
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
-from cryptography.hazmat.primitives import serialization
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker_config import BrokerSecurity, Listener, free_port
+from tests.certificates import KEY_PASSWORD, Certificates
+from tests.token_endpoint import CLIENT_ID, CLIENT_SECRET
 
 SCRAM_PASSWORD = "scr4m-s3cret of=the worker"
 PLAIN_PASSWORD = "pl41n-secret"
-CLIENT_SECRET = "cl13nt:secret/%"
-KEY_PASSWORD = "k3y-secret"
 MODULES = "org.apache.kafka.common.security"
 
-SCRAM_USERS = ("shelver", "publisher", "watcher", "newcomer")
+SCRAM_USERS = ("shelver", "publisher", "watcher", "newcomer", "stranger")
 RESOURCES = {"topic": 2, "group": 3}
 OPERATIONS = {"Read": 3, "Write": 4, "Create": 5}
 
@@ -57,43 +47,6 @@ def acls_of(readme: str) -> list[Acl]:
             if flag in ("--topic", "--group")
         ]
     return found
-
-
-class Certificates:
-    """An authority, the broker's certificate for 127.0.0.1, a client's, and an authority unknown here."""
-
-    def __init__(self, folder: Path) -> None:
-        authority, stranger = trustme.CA(), trustme.CA()
-        server = authority.issue_cert("127.0.0.1")
-        client = authority.issue_cert("client.example", common_name="certified")
-        self.authority, self.unknown_authority = folder / "ca.pem", folder / "unknown-ca.pem"
-        self.server = folder / "server.pem"
-        self.client, self.client_key = folder / "client.pem", folder / "client.key"
-        self.locked_key, self.foreign_client = folder / "locked.key", folder / "foreign.pem"
-        authority.cert_pem.write_to_path(self.authority)
-        stranger.cert_pem.write_to_path(self.unknown_authority)
-        self.server.write_bytes(_key(server) + _chain(server))
-        self.client.write_bytes(_chain(client))
-        self.client_key.write_bytes(_key(client))
-        self.locked_key.write_bytes(_key(client, KEY_PASSWORD))
-        foreign = stranger.issue_cert("client.example", common_name="certified")
-        self.foreign_client.write_bytes(_key(foreign) + _chain(foreign))
-
-
-def _chain(issued: trustme.LeafCert) -> bytes:
-    return b"".join(blob.bytes() for blob in issued.cert_chain_pems)
-
-
-def _key(issued: trustme.LeafCert, password: str | None = None) -> bytes:
-    """The key in the one form that Kafka reads, PKCS #8."""
-    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption()
-        if password is None
-        else serialization.BestAvailableEncryption(password.encode()),
-    )
 
 
 class SecuredKafka:
@@ -166,7 +119,7 @@ class SecuredKafka:
             "oauth": {
                 "sasl_mechanism": "OAUTHBEARER",
                 "oauth_token_url": self._token_url,
-                "oauth_client_id": "shelver client",
+                "oauth_client_id": CLIENT_ID,
                 "oauth_client_secret": CLIENT_SECRET,
             },
             "misnamed": {},
@@ -217,63 +170,3 @@ class SecuredKafka:
 
 def _sasl(mechanism: str, jaas: str) -> dict[str, str]:
     return {"sasl.enabled.mechanisms": mechanism, f"{mechanism.lower()}.sasl.jaas.config": jaas}
-
-
-class TokenEndpoint(ThreadingHTTPServer):
-    """Gives unsigned tokens to the client that knows the secret; on loopback."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _TokenRequest)
-        self.num_tokens = 0
-        self.life_seconds = 3600
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/token"
-
-
-class _TokenRequest(BaseHTTPRequestHandler):
-    server: TokenEndpoint
-
-    def do_POST(self) -> None:
-        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        wanted = base64.b64encode(b"shelver+client:cl13nt%3Asecret%2F%25").decode()
-        if self.headers["Authorization"] != f"Basic {wanted}" or form["grant_type"] != ["client_credentials"]:
-            self._answer(401, {"error": "invalid_client", "error_description": self.headers["Authorization"]})
-            return
-        self.server.num_tokens += 1
-        now = time.time()
-        claims = {"sub": "token-user", "iat": now, "exp": now + self.server.life_seconds}
-        parts = (
-            base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode()
-            for each in ({"alg": "none"}, claims)
-        )
-        token = ".".join((*parts, ""))
-        self._answer(
-            200,
-            {"access_token": token, "token_type": "Bearer", "expires_in": self.server.life_seconds},
-        )
-
-    def _answer(self, status: int, fields: dict[str, object]) -> None:
-        body = json.dumps(fields).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def token_endpoint() -> Iterator[TokenEndpoint]:
-    with TokenEndpoint() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()

@@ -1,15 +1,19 @@
 """A Kafka with TLS, logins and ACLs: who comes in, who does not and why, and that no secret is told."""
 
 import asyncio
+import base64
 import json
+import logging
 import os
 import subprocess
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -20,20 +24,14 @@ from stream_app.broker_config import free_port
 from stream_app.broker_settings import BrokerSettings
 from stream_app.brokers import administration, connection
 from stream_app.errors import AccessError
+from stream_app.fetching import faust_credentials
+from stream_app.settings import load_settings
 from stream_app.topics import TopicSettings, ensure_topics, worker_needs
+from tests.certificates import KEY_PASSWORD
 from tests.conftest import TopicNames
-from tests.integration.secured_kafka import (
-    CLIENT_SECRET,
-    KEY_PASSWORD,
-    PLAIN_PASSWORD,
-    SCRAM_PASSWORD,
-    Acl,
-    SecuredKafka,
-    TokenEndpoint,
-    acls_of,
-    token_endpoint,
-)
+from tests.integration.secured_kafka import PLAIN_PASSWORD, SCRAM_PASSWORD, Acl, SecuredKafka, acls_of
 from tests.integration.workers import Topics, Worker, committed, listing, publish
+from tests.token_endpoint import CLIENT_SECRET, TokenEndpoint, token_endpoint
 
 PROJECT = Path(__file__).parents[2]
 ACLS = acls_of((PROJECT / "README.md").read_text())
@@ -257,8 +255,8 @@ async def test_commands_and_a_worker_that_are_turned_away_say_why_in_their_last_
         "is not accepted (unable to get local issuer": run(
             secured.environment("mtls", ca_file=stranger), "publish", catalogue
         ),
-        "do not allow user 'newcomer': READ on topic category-explained": run(
-            secured.environment("scram", username="newcomer"), "watch", "--no-latency"
+        "do not allow user 'stranger': READ on topic category-assigned": run(
+            secured.environment("scram", username="stranger"), "watch", "--no-latency"
         ),
     }
     for reason, process in runs.items():
@@ -269,3 +267,71 @@ async def test_commands_and_a_worker_that_are_turned_away_say_why_in_their_last_
         assert reason in last
         assert WRONG["password"] not in done.told + done.errors
         assert "Traceback" not in done.errors
+
+
+FAULTS: tuple[tuple[str, dict[str, str]], ...] = (
+    *((way, {}) for way in WAYS),
+    ("scram", WRONG),
+    ("plain", WRONG),
+    ("oauth", {"oauth_client_secret": WRONG["password"]}),
+    ("oauth", {"oauth_token_url": "http://127.0.0.1:9/token"}),
+    ("mtls", {"key_password": WRONG["password"]}),
+    ("plain", {"sasl_mechanism": "SCRAM-SHA-512"}),
+    ("scram", {"password_file": "/absent"}),
+    ("scram", {"ca_file": "/absent"}),
+    ("scram", {"security_protocol": "PLAINTEXT"}),
+    ("scram", {"security_protocol": "SASL_PLAINTEXT", "ca_file": ""}),
+    ("plain", {"sasl_mechanism": "OAUTHBEARER"}),
+    ("oauth", {"oauth_client_id": ""}),
+)
+
+
+async def test_no_secret_is_told_whatever_goes_wrong(
+    secured: SecuredKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    told: list[str] = []
+    for way, changes in FAULTS:
+        given = {name: value for name, value in secured.settings(way, **changes).items() if value}
+        try:
+            chosen = load_settings({}, **given)
+            told += [repr(chosen), str(chosen), chosen.model_dump_json()]
+            arguments = connection(chosen)
+            told += [repr(arguments), repr(faust_credentials(arguments))]
+            async with administration(arguments) as admin:
+                told.append(repr(await admin.list_topics()))
+        except Exception as error:
+            told += [*traceback.format_exception(error), repr(error)]
+    said = "\n".join((*told, *(record.getMessage() for record in caplog.records), caplog.text))
+    assert "refuses user" in said
+    assert "refuses with HTTP 401" in said
+    assert "SaslAuthenticateRequest" in said
+    assert not [secret for secret in (*SECRETS, *WRONG.values()) for form in forms(secret) if form in said]
+
+
+def forms(secret: str) -> Iterator[str]:
+    """A secret as it may turn up: as it is, escaped, quoted, in Base64 at any offset."""
+    yield secret
+    yield repr(secret)[1:-1]
+    yield quote_plus(secret)
+    for shift in range(3):
+        encoded = base64.b64encode(b"x" * shift + secret.encode()).decode()
+        yield encoded[4:-4]
+
+
+async def test_commands_tell_no_secret_at_the_level_debug(secured: SecuredKafka) -> None:
+    await publish(secured.kafka.bootstrap, NAMES.explained, [(b"1", b"no JSON", [])])
+    runs = [
+        run(secured.environment(way, **changes), "--log-level", "debug", *words)
+        for way, changes, words in (
+            ("plain", {}, ("watch", "--limit", "1", "--from-beginning", "--no-latency")),
+            ("plain", WRONG, ("watch",)),
+            ("oauth", {"oauth_client_secret": WRONG["password"]}, ("watch",)),
+            ("mtls", {}, ("worker", "--settings")),
+        )
+    ]
+    done = [await ended(each) for each in runs]
+    assert [each.code for each in done] == [0, 2, 2, 0]
+    said = "\n".join(each.told + each.errors for each in done)
+    assert "SaslAuthenticateRequest" in said
+    assert not [secret for secret in (*SECRETS, *WRONG.values()) for form in forms(secret) if form in said]
