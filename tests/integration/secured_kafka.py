@@ -101,9 +101,16 @@ class SecuredKafka:
         )
         self._token_url = token_url
 
-    def environment(self, way: str, **changes: str) -> dict[str, str]:
-        """The SHELVER_ variables of a client that comes in by a listener; ``changes`` without the prefix."""
-        certificates, listener = self.certificates, self.listeners[way]
+    def environment(self, way: str, *, at: str = "", **changes: str) -> dict[str, str]:
+        """The SHELVER_ variables of a client that comes in by a way of its own.
+
+        Args:
+            way: scram, plain, mtls, oauth, or misnamed: TLS alone.
+            at: the listener that it comes to; its own by default, ``none`` for the plain one.
+            changes: of the SHELVER_BROKER_ variables, by the rest of their names; an empty one is left out.
+        """
+        certificates = self.certificates
+        bootstrap = self.kafka.bootstrap if at == "none" else self.listeners[at or way].bootstrap
         ways = {
             "scram": {
                 "sasl_mechanism": "SCRAM-SHA-512",
@@ -124,19 +131,18 @@ class SecuredKafka:
             },
             "misnamed": {},
         }
-        values = {"security_protocol": listener.protocol, **ways[way]}
-        if listener.protocol.endswith("SSL"):
-            values["ca_file"] = str(certificates.authority)
-        values |= changes
-        return {"SHELVER_BROKER": f"kafka://{listener.bootstrap}"} | {
-            f"SHELVER_BROKER_{name.upper()}": value for name, value in values.items()
+        values = {"security_protocol": self.listeners[way].protocol, **ways[way], **changes}
+        if values["security_protocol"].endswith("SSL"):
+            values.setdefault("ca_file", str(certificates.authority))
+        return {"SHELVER_BROKER": f"kafka://{bootstrap}"} | {
+            f"SHELVER_BROKER_{name.upper()}": value for name, value in values.items() if value
         }
 
-    def settings(self, way: str, **changes: str) -> dict[str, str]:
+    def settings(self, way: str, *, at: str = "", **changes: str) -> dict[str, str]:
         """The same as keyword arguments of `BrokerSettings`."""
         return {
             name.removeprefix("SHELVER_").lower(): value
-            for name, value in self.environment(way, **changes).items()
+            for name, value in self.environment(way, at=at, **changes).items()
         }
 
     async def allow(self, *acls: Acl) -> None:

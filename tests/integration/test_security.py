@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream_app.acls import Needs
+from stream_app.broker_access import UnreachableError
 from stream_app.broker_config import free_port
 from stream_app.broker_settings import BrokerSettings
 from stream_app.brokers import administration, connection
@@ -73,8 +74,8 @@ async def create_topics(secured: SecuredKafka, *names: str) -> None:
         await admin.close()
 
 
-def settings(secured: SecuredKafka, way: str, **changes: str) -> BrokerSettings:
-    return BrokerSettings.model_validate(secured.settings(way, **changes))
+def settings(secured: SecuredKafka, way: str, *, at: str = "", **changes: str) -> BrokerSettings:
+    return BrokerSettings.model_validate(secured.settings(way, at=at, **changes))
 
 
 def run(environment: Mapping[str, str], *words: str) -> "subprocess.Popen[str]":
@@ -227,6 +228,44 @@ async def test_each_acl_that_is_missing_is_named_and_with_the_last_one_a_worker_
     await ensure_topics(TOPICS, arguments, needs)
 
 
+TURNED_AWAY: tuple[tuple[str, str, dict[str, str], str], ...] = (
+    ("scram", "", WRONG, "refuses user 'shelver' (SCRAM-SHA-512"),
+    ("scram", "", {"username": "nobody"}, "refuses user 'nobody'"),
+    ("plain", "scram", {"security_protocol": "SASL_SSL"}, "does not offer PLAIN"),
+    ("plain", "", WRONG, "refuses user 'operator' (PLAIN"),
+    ("plain", "none", {}, "offers no login at this port"),
+    ("oauth", "", {"oauth_client_secret": "x"}, "refuses with HTTP 401 invalid_client"),
+    ("mtls", "", {"certificate_file": "", "key_file": "", "key_password": ""}, "not accept the client's"),
+    ("mtls", "", {"certificate_file": "foreign", "key_file": "foreign"}, "not accept the client's"),
+    ("misnamed", "", {}, "the certificate of localhost:"),
+    ("misnamed", "scram", {"ca_file": "unknown"}, "not accepted (unable to get local issuer certificate"),
+)
+LEFT_WAITING: tuple[tuple[str, str, dict[str, str], str], ...] = (
+    ("oauth", "", {"oauth_token_url": "http://127.0.0.1:9/"}, "no token for OAUTHBEARER"),
+    ("misnamed", "scram", {}, "closes the connection; SHELVER_BROKER_SECURITY_PROTOCOL is SSL"),
+    ("misnamed", "none", {}, "SHELVER_BROKER_SECURITY_PROTOCOL is SSL"),
+    ("misnamed", "plain", {}, "SHELVER_BROKER_SECURITY_PROTOCOL is SSL"),
+    ("misnamed", "plain", {"security_protocol": "PLAINTEXT"}, "SECURITY_PROTOCOL is PLAINTEXT"),
+    ("misnamed", "scram", {"security_protocol": "PLAINTEXT"}, "SECURITY_PROTOCOL is PLAINTEXT"),
+    ("plain", "scram", {}, "SECURITY_PROTOCOL is SASL_PLAINTEXT"),
+)
+
+
+async def test_what_turns_a_client_away_is_told_and_what_may_pass_too(secured: SecuredKafka) -> None:
+    files = {
+        "foreign": str(secured.certificates.foreign_client),
+        "unknown": str(secured.certificates.unknown_authority),
+    }
+    for kind, table in ((AccessError, TURNED_AWAY), (UnreachableError, LEFT_WAITING)):
+        for way, at, changes, words in table:
+            given = {name: files.get(value, value) for name, value in changes.items()}
+            arguments = connection(settings(secured, way, at=at, **given))
+            with pytest.raises(kind) as caught:
+                async with administration(arguments) as admin:
+                    await admin.list_topics()
+            assert words in str(caught.value)
+
+
 async def test_a_missing_topic_is_created_where_the_acls_allow_that(
     secured: SecuredKafka, topic_names: TopicNames
 ) -> None:
@@ -292,9 +331,8 @@ async def test_no_secret_is_told_whatever_goes_wrong(
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
     for way, changes in FAULTS:
-        given = {name: value for name, value in secured.settings(way, **changes).items() if value}
         try:
-            chosen = load_settings({}, **given)
+            chosen = load_settings({}, **secured.settings(way, **changes))
             told += [repr(chosen), str(chosen), chosen.model_dump_json()]
             arguments = connection(chosen)
             told += [repr(arguments), repr(faust_credentials(arguments))]
