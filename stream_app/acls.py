@@ -1,8 +1,4 @@
-"""What the brokers allow this client to do: asked before work begins, so that a missing ACL is told by name.
-
-Kafka answers which operations are allowed on a topic or a group (KIP-430, since 2.3); aiokafka does not ask
-for topics and misreads the answer for groups, so both requests are made here.
-"""
+"""What the brokers allow this client to do: asked before work begins, so that a missing ACL is told by name."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,11 +15,8 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from stream_app.acl_requests import GroupsRequest, TopicsRequest
 from stream_app.errors import AccessError, ShelverError
 
 COORDINATOR_POLL_SECONDS = 0.1
@@ -84,7 +77,7 @@ async def topic_access(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict
     Raises:
         aiokafka.errors.KafkaError: the brokers do not answer, or have no leader for a topic yet.
     """
-    response = await admin._send_request(_TopicsRequest(names))  # noqa: SLF001 - see above
+    response = await admin._send_request(TopicsRequest(names))  # noqa: SLF001 - it knows no such request
     return {topic["topic"]: _topic_access(topic) for topic in response.to_object()["topics"]}
 
 
@@ -106,7 +99,7 @@ async def group_operations(admin: AIOKafkaAdminClient, group: str) -> frozenset[
     """
     try:
         coordinator = await _coordinator(admin, group)
-        response = await admin._send_request(_GroupsRequest([group]), coordinator)  # noqa: SLF001 - see above
+        response = await admin._send_request(GroupsRequest([group]), coordinator)  # noqa: SLF001 - it knows no such request
     except GroupAuthorizationFailedError:
         return frozenset()
     except NotImplementedError:  # aiokafka's word for brokers that are too old
@@ -188,86 +181,3 @@ def told(error: BaseException | None, operation: Operation) -> str:
         what = f"{operation.name} on topic" if is_topic else "READ on group"
         return f"the brokers do not allow {what} {', '.join(map(str, names))} any more; add an ACL for it"
     return str(error) if isinstance(error, ShelverError) else repr(error)
-
-
-class _TopicsResponse(Response):  # type: ignore[misc]
-    """Metadata, version 8: with epochs of leaders and allowed operations."""
-
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8"))),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class _TopicsRequest_v8(RequestStruct):  # type: ignore[misc]  # noqa: N801 - as aiokafka names its own
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _TopicsResponse
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class _TopicsRequest(Request[MetadataRequest_v4 | MetadataRequest_v5 | _TopicsRequest_v8]):  # type: ignore[misc]
-    """Metadata of some topics, with what is allowed where the brokers can tell."""
-
-    API_KEY = 3
-
-    def __init__(self, topics: Sequence[str]) -> None:
-        self._topics = list(topics)
-
-    def build(self, request_struct_class: Any) -> Any:
-        if request_struct_class is _TopicsRequest_v8:
-            return _TopicsRequest_v8(self._topics, False, False, True)  # noqa: FBT003 - fields of the schema
-        return request_struct_class(self._topics, False)  # noqa: FBT003 - a field of the schema
-
-
-class _GroupsRequest_v3(RequestStruct):  # type: ignore[misc]  # noqa: N801 - as aiokafka names its own
-    API_KEY = 15
-    API_VERSION = 3
-    RESPONSE_TYPE = DescribeGroupsResponse_v3
-    SCHEMA = DescribeGroupsRequest_v3.SCHEMA
-
-
-class _GroupsRequest(Request[_GroupsRequest_v3]):  # type: ignore[misc]
-    """Descriptions of groups, with what is allowed."""
-
-    API_KEY = 15
-
-    def __init__(self, groups: Sequence[str]) -> None:
-        self._groups = list(groups)
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._groups, True)  # noqa: FBT003 - a field of the schema

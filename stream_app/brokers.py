@@ -89,8 +89,9 @@ async def reach(broker: str, arguments: Mapping[str, Any]) -> AsyncIterator[AIOK
     except (KafkaError, OSError, TimeoutError) as error:
         if connected:
             raise TopicError(f"{broker} does not tell its topics ({error!r}); try again") from error
+        known = f" ({error})" if isinstance(error, UnreachableError) else ""
         raise TopicError(
-            f"no Kafka answers at {broker} ({error}); start one with `shelver broker`, or name another with"
+            f"no Kafka answers at {broker}{known}; start one with `shelver broker`, or name another with"
             " --broker or SHELVER_BROKER"
         ) from error
 

@@ -9,7 +9,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFai
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.metadata import MetadataRequest
 
-from stream_app import acls
+from stream_app.acl_requests import TopicsRequest
 from stream_app.acls import ALL_OPERATIONS, Needs, Operation, TopicAccess, missing, operations_of, told
 from stream_app.errors import FatalError
 from stream_app.topics import TopicSettings, worker_needs
@@ -82,7 +82,7 @@ def test_an_error_in_words(error: BaseException | None, words: str) -> None:
 
 
 def test_the_newest_version_is_asked_that_brokers_have_and_no_topic_is_made_by_asking() -> None:
-    request = acls._TopicsRequest(["a"])
+    request = TopicsRequest(["a"])
     for newest, version in ((4, 4), (7, 5), (13, 8)):
         built = request.prepare({3: (0, newest)})
         assert (built.API_VERSION, built.to_object()["allow_auto_topic_creation"]) == (version, False)
