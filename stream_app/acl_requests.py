@@ -1,4 +1,4 @@
-"""Requests of Kafka's protocol that ask which operations are allowed on topics and groups (KIP-430, since 2.3).
+"""Requests that ask the brokers which operations are allowed on topics and groups (KIP-430, Kafka 2.3).
 
 aiokafka does not ask it for topics, and misreads the answer for groups.
 """

@@ -1,4 +1,4 @@
-"""What the brokers allow this client to do: asked before work begins, so that a missing ACL is told by name."""
+"""What the brokers allow: asked before work begins, so that a missing ACL is told by its name."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
