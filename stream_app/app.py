@@ -5,16 +5,23 @@ besides.
 """
 
 from stream_app.agents import declare_agent
-from stream_app.fetching import WholeFetchApp
+from stream_app.brokers import connection
+from stream_app.fetching import WholeFetchApp, faust_credentials
 from stream_app.service import Service
 from stream_app.settings import Settings, load_settings
 
 
 def build_app(settings: Settings) -> WholeFetchApp:
-    """Wire a worker that is not started yet; several can be built in one process."""
+    """Wire a worker that is not started yet; several can be built in one process.
+
+    Raises:
+        SettingsError: a file with a credential cannot be used.
+    """
+    brokers = connection(settings)
     app = WholeFetchApp(
         settings.group,
-        broker=settings.broker,
+        broker=[f"kafka://{server}" for server in brokers["bootstrap_servers"]],
+        broker_credentials=faust_credentials(brokers),
         store="memory://",
         stream_wait_empty=True,
         broker_session_timeout=settings.session_timeout_seconds,
@@ -31,7 +38,7 @@ def build_app(settings: Settings) -> WholeFetchApp:
         topic_disable_leader=True,
         web_enabled=False,
     )
-    service = Service(settings, app)
+    service = Service(settings, app, brokers)
     declare_agent(app, settings.product_listed_topic, name="listings", add=service.add)
     declare_agent(app, settings.explanation_requested_topic, name="explanations", add=service.add)
     return app

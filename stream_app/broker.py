@@ -29,6 +29,7 @@ from stream_app.broker_config import (
     JVM_FLAGS,
     TEMP_FOLDER,
     TOPICS_FOLDER,
+    BrokerSecurity,
     free_port,
     is_free,
     server_properties,
@@ -54,17 +55,19 @@ class EmbeddedBroker:
     Args:
         data_dir: folder for topics, configuration and log; None for a temporary one that ``close`` removes.
         port: of the clients' listener; 0 picks a free one, which then stays the same over restarts.
+        security: listeners with SASL or TLS beside the plain one, and their users.
         properties: Kafka properties that replace or join those of ``server_properties``.
         cache_dir: folder for downloads, see ``kafka_jars``.
         on_progress: told about the first download.
         start_timeout_seconds: how long the broker may take until it answers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword for each choice of its own
         self,
         data_dir: Path | None = None,
         *,
         port: int = 0,
+        security: BrokerSecurity | None = None,
         properties: Mapping[str, str] | None = None,
         cache_dir: Path | None = None,
         on_progress: DownloadProgress | None = None,
@@ -75,6 +78,7 @@ class EmbeddedBroker:
         if data_dir is not None:
             self._remove_data.detach()
         self._port = port
+        self._security = security or BrokerSecurity()
         self._properties = dict(properties or {})
         self._cache_dir = cache_dir
         self._on_progress = on_progress
@@ -229,7 +233,10 @@ class EmbeddedBroker:
 
     def _write_config(self) -> None:
         properties = server_properties(
-            port=self._port, controller_port=free_port(), overrides=self._properties
+            port=self._port,
+            controller_port=free_port(),
+            listeners=self._security.listeners,
+            overrides=self._properties,
         )
         lines = [f"{name}={value}\n" for name, value in properties.items()]
         (self._data_dir / CONFIG_FILE).write_text("".join(lines))
@@ -237,8 +244,9 @@ class EmbeddedBroker:
     def _format(self, jars: Sequence[Path], log: BinaryIO) -> None:
         # The first byte is fixed because an id that begins with "-" would be read as an option.
         cluster_id = base64.urlsafe_b64encode(b"S" + secrets.token_bytes(15)).rstrip(b"=").decode()
+        users = [word for user in self._security.scram_users for word in ("--add-scram", user)]
         process = self._spawn(
-            jars, log, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", CONFIG_FILE
+            jars, log, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", CONFIG_FILE, *users
         )
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):

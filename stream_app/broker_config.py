@@ -2,7 +2,8 @@
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from stream_app.kafka_distribution import BrokerSetupError
 
@@ -28,21 +29,63 @@ JVM_FLAGS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A further way into the embedded Kafka, beside the plain one.
+
+    Attributes:
+        name: In capitals.
+        protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        port: On loopback.
+        properties: Kafka's for this listener, without the prefix ``listener.name.NAME.``.
+        advertised_host: Name by which clients are told to come back.
+    """
+
+    name: str
+    protocol: str
+    port: int
+    properties: Mapping[str, str] = field(default_factory=dict)
+    advertised_host: str = HOST
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port`` for a Kafka client."""
+        return f"{HOST}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSecurity:
+    """Who may come in, and where.
+
+    Attributes:
+        listeners: Further ones for clients.
+        scram_users: As ``kafka-storage format --add-scram`` takes them; they are written to a new folder.
+    """
+
+    listeners: tuple[Listener, ...] = ()
+    scram_users: tuple[str, ...] = ()
+
+
 def server_properties(
-    *, port: int, controller_port: int, overrides: Mapping[str, str] | None = None
+    *,
+    port: int,
+    controller_port: int,
+    listeners: Sequence[Listener] = (),
+    overrides: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Kafka's configuration of one node that is broker and controller and runs in its data folder.
 
     Args:
         port: of the clients' listener.
         controller_port: of the listener on which the node talks to itself.
+        listeners: further ones for clients, with SASL or TLS.
         overrides: properties that replace or join the ones chosen here.
     """
     internal_topics = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
-        **_listener_properties(port, controller_port),
+        **_listener_properties(port, controller_port, listeners),
         "log.dirs": TOPICS_FOLDER,
         "auto.create.topics.enable": "false",
         "message.max.bytes": str(MAX_MESSAGE_BYTES),
@@ -60,14 +103,23 @@ def server_properties(
     }
 
 
-def _listener_properties(port: int, controller_port: int) -> dict[str, str]:
-    """The one place that knows the listeners: one with SASL or TLS is added here, with a port of its own."""
+def _listener_properties(port: int, controller_port: int, others: Sequence[Listener]) -> dict[str, str]:
+    """The one place that knows the listeners; the plain one stays: `EmbeddedBroker` asks it for life."""
+    for_clients = [Listener("PLAINTEXT", "PLAINTEXT", port), *others]
+    open_for = [*for_clients, Listener("CONTROLLER", "PLAINTEXT", controller_port)]
     return {
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": ",".join(f"{each.name}://{each.bootstrap}" for each in open_for),
+        "advertised.listeners": ",".join(
+            f"{each.name}://{each.advertised_host}:{each.port}" for each in for_clients
+        ),
+        "listener.security.protocol.map": ",".join(f"{each.name}:{each.protocol}" for each in open_for),
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        **{
+            f"listener.name.{each.name.lower()}.{name}": value
+            for each in others
+            for name, value in each.properties.items()
+        },
     }
 
 

@@ -1,7 +1,6 @@
-"""The way to the brokers for commands that run without Faust: addresses, and answers that do not hang."""
+"""The way to the brokers for everything that talks to Kafka: one place for addresses and credentials."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,38 +9,64 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from stream_app.errors import SettingsError, TopicError
+from stream_app.broker_access import UnreachableError, diagnose
+from stream_app.broker_security import security_arguments
+from stream_app.broker_settings import BrokerSettings, servers
+from stream_app.errors import AccessError, ShelverError, TopicError
 
-DEFAULT_PORT = 9092
 CONNECT_SECONDS = 15.0
-_ADDRESS = re.compile(
-    r"(?:(?:aio)?kafka://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@?#\[\]]+)(?::(?P<port>[0-9]{1,5}))?/?"
-)
 DEFAULT_MAX_RECORD_BYTES = 1_048_588
 """Kafka's own default of ``max.message.bytes``."""
 
 
-def connection(broker: str) -> dict[str, Any]:
-    """The aiokafka arguments for the value of ``SHELVER_BROKER``; credentials will join them here.
+class Connection(dict[str, Any]):
+    """The aiokafka arguments of every client; printed, it shows no secret."""
 
-    Args:
-        broker: ``kafka://host:port``, several separated by ``;``; scheme and port may be left out.
+    def __repr__(self) -> str:
+        shown = ("bootstrap_servers", "security_protocol", "sasl_mechanism", "sasl_plain_username")
+        return f"Connection({ {name: self[name] for name in shown if name in self} })"
+
+
+def connection(settings: BrokerSettings) -> Connection:
+    """The aiokafka arguments for the brokers and credentials of the settings; files are read once, here.
+
+    Made once in a process and handed on, since OAUTHBEARER's tokens are kept with it.
 
     Raises:
-        SettingsError: it is no such address.
+        SettingsError: a file cannot be used.
     """
-    servers = [_server(address.strip()) for address in broker.split(";") if address.strip()]
-    if not servers:
-        raise SettingsError("SHELVER_BROKER is empty; it should be kafka://host:port")
-    return {"bootstrap_servers": servers}
+    return Connection(bootstrap_servers=servers(settings.broker), **security_arguments(settings))
 
 
-def _server(address: str) -> str:
-    found = _ADDRESS.fullmatch(address)
-    if found is None or not 0 < int(found["port"] or DEFAULT_PORT) < 65_536:
-        shown = address.rpartition("@")[2][:80]
-        raise SettingsError(f"{shown!r} is no broker address; it should be kafka://host:port")
-    return f"{found['host']}:{found['port'] or DEFAULT_PORT}"
+@asynccontextmanager
+async def administration(
+    arguments: Mapping[str, Any], *, seconds: float = CONNECT_SECONDS
+) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An administration client, with reasons for what aiokafka only logs.
+
+    Args:
+        arguments: of `connection`.
+        seconds: longest wait for a connection and for each answer.
+
+    Raises:
+        AccessError: the brokers turn this client away, and will do so again.
+        aiokafka.errors.KafkaError: no broker answers, or one refuses a request.
+    """
+    admin = AIOKafkaAdminClient(**arguments, request_timeout_ms=int(seconds * 1000))
+    try:
+        async with asyncio.timeout(seconds):
+            await admin.start()
+        yield admin
+    # A server that fails in SCRAM is a ValueError of aiokafka, one that breaks PLAIN an AssertionError.
+    except (KafkaError, OSError, TimeoutError, ValueError, AssertionError) as error:
+        found = None if isinstance(error, ShelverError) else await diagnose(arguments)
+        if found is None:
+            raise
+        if found.is_final:
+            raise AccessError(found.text) from error
+        raise UnreachableError(found.text) from error
+    finally:
+        await admin.close()
 
 
 @asynccontextmanager
@@ -53,22 +78,22 @@ async def reach(broker: str, arguments: Mapping[str, Any]) -> AsyncIterator[AIOK
         arguments: of `connection`.
 
     Raises:
-        TopicError: nobody answers within ``CONNECT_SECONDS``.
+        TopicError: nobody answers within ``CONNECT_SECONDS``, or no more.
+        AccessError: the brokers turn this client away.
     """
-    admin = AIOKafkaAdminClient(**arguments, request_timeout_ms=int(CONNECT_SECONDS * 1000))
+    connected = False
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await admin.start()
+        async with administration(arguments) as admin:
+            connected = True
+            yield admin
     except (KafkaError, OSError, TimeoutError) as error:
-        await admin.close()
+        if connected:
+            raise TopicError(f"{broker} does not tell its topics ({error!r}); try again") from error
+        known = f" ({error})" if isinstance(error, UnreachableError) else ""
         raise TopicError(
-            f"no Kafka answers at {broker}; start one with `shelver broker`, or name another with --broker or"
-            " SHELVER_BROKER"
+            f"no Kafka answers at {broker}{known}; start one with `shelver broker`, or name another with"
+            " --broker or SHELVER_BROKER"
         ) from error
-    try:
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def max_record_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:

@@ -18,6 +18,8 @@ from schemas.cloudevents import output_headers
 from schemas.codec import encode
 from schemas.errors import CatalogueError, InvalidMessageError, ShelverError
 from schemas.products import ProductListed
+from stream_app.acls import Needs, check_access, topic_access, user_of
+from stream_app.broker_settings import BrokerSettings
 from stream_app.brokers import connection, max_record_bytes, reach
 from stream_app.errors import TopicError
 
@@ -103,7 +105,7 @@ class Pace:
 async def publish_catalogue(
     rows: Iterable[CatalogueRow],
     *,
-    broker: str,
+    brokers: BrokerSettings,
     topic: str,
     progress: Progress,
     explain: bool = False,
@@ -116,18 +118,20 @@ async def publish_catalogue(
 
     Args:
         rows: read as they are sent.
-        broker: the value of ``SHELVER_BROKER``.
+        brokers: where they are, and the credentials.
         topic: where the listings go; it has to exist.
         progress: is kept up to date, also when this raises.
         explain: ask for explanations.
         per_second: listings a second; None for no limit.
 
     Raises:
+        SettingsError: a file with a credential cannot be used.
+        AccessError: the brokers turn this client away, or do not allow it to write to the topic.
         TopicError: no broker answers, or the topic does not exist.
         DeliveryError: the brokers stopped taking records; what they have confirmed is in ``progress``.
         CatalogueError: a row cannot be read.
     """
-    arguments = connection(broker)
+    arguments, broker = connection(brokers), brokers.broker
     limit = await _check_topic(broker, arguments, topic)
     producer = _producer(arguments, limit)
     deliveries = _Deliveries(progress)
@@ -154,14 +158,11 @@ async def publish_catalogue(
 
 async def _check_topic(broker: str, arguments: Mapping[str, Any], topic: str) -> int:
     """The largest record the topic takes, in bytes, less what a batch adds to it."""
-    async with reach(broker, arguments) as admin:
-        try:
-            async with asyncio.timeout(DELIVERY_SECONDS):
-                exists = topic in await admin.list_topics()
-                limit = await max_record_bytes(admin, topic) if exists else 0
-        except (KafkaError, TimeoutError) as error:
-            raise TopicError(f"{broker} does not tell its topics ({error!r}); try again") from error
-    if not exists:
+    async with reach(broker, arguments) as admin, asyncio.timeout(DELIVERY_SECONDS):
+        topics = await topic_access(admin, [topic])
+        await check_access(admin, Needs.of(writes=[topic]), topics, user_of(arguments))
+        limit = await max_record_bytes(admin, topic) if topics[topic].exists else 0
+    if not topics[topic].exists:
         raise TopicError(
             f"there is no topic {topic!r} at {broker}; start `shelver worker`, which creates it, or name"
             " another with --topic"

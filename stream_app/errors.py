@@ -4,11 +4,12 @@ ShelverError
 +-- FatalError          the process cannot go on: exit non-zero, acknowledge nothing more
 +-- SettingsError       (also ValueError) a setting is wrong or unknown: exit 2 before anything starts
 +-- TopicError          (also ValueError) topics cannot be had as the settings ask: exit 2 at start
++-- AccessError         (also ValueError) the brokers refuse login, certificate or operation: exit 2
 """
 
 from schemas.errors import ShelverError
 
-__all__ = ["FatalError", "SettingsError", "TopicError"]
+__all__ = ["AccessError", "FatalError", "SettingsError", "ShelverError", "TopicError"]
 
 
 class FatalError(ShelverError):
@@ -21,3 +22,7 @@ class SettingsError(ShelverError, ValueError):
 
 class TopicError(ShelverError, ValueError):
     """The brokers cannot be reached in time, or refuse a topic that the service needs."""
+
+
+class AccessError(ShelverError, ValueError):
+    """The brokers turn this client away: its user, token or certificate, or for want of an ACL."""

@@ -20,10 +20,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import Any, Protocol, cast
 
 import faust
+from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from faust.types.auth import CredentialsT
 
 from stream_app.acknowledgement import OffsetLedger, TopicPartition
 from stream_app.batching import Fetched, Record
@@ -219,9 +221,21 @@ def group_is_joined(app: WholeFetchApp) -> bool:
     return bool(app.consumer_generation_id) and app.consumer_generation_id > 0 and not app.rebalancing
 
 
-def connection(app: WholeFetchApp) -> Mapping[str, Any]:
-    """The aiokafka arguments for the brokers and credentials that Faust was given: one place for them."""
-    return {
-        "bootstrap_servers": driver.server_list(app.transport.url, driver.Transport.default_port),
-        **driver.credentials_to_aiokafka_auth(app.conf.broker_credentials, app.conf.ssl_context),
-    }
+def faust_credentials(connection: Mapping[str, Any]) -> CredentialsT | None:
+    """What Faust gives aiokafka again as the same arguments, for its consumer and its own producer.
+
+    Args:
+        connection: aiokafka arguments, of `stream_app.brokers.connection`.
+    """
+    context = connection.get("ssl_context")
+    mechanism = connection.get("sasl_mechanism")
+    if mechanism is None:
+        return None if context is None else SSLCredentials(context)
+    if "sasl_oauth_token_provider" in connection:
+        return OAuthCredentials(oauth_cb=connection["sasl_oauth_token_provider"], ssl_context=context)
+    return SASLCredentials(
+        username=connection["sasl_plain_username"],
+        password=connection["sasl_plain_password"],
+        mechanism=mechanism,
+        ssl_context=context,
+    )

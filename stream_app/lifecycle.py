@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from stream_app.acls import Operation, told
 from stream_app.errors import FatalError
 from stream_app.fetching import WholeFetchApp
 
@@ -52,7 +53,8 @@ async def _watch(app: WholeFetchApp, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         for part in (app, app.consumer):
             if part.crashed:
-                raise FatalError(f"the worker cannot go on: {part.crash_reason!r}") from part.crash_reason
+                reason = told(part.crash_reason, Operation.READ)
+                raise FatalError(f"the worker cannot go on: {reason}") from part.crash_reason
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), CRASH_POLL_SECONDS)
 

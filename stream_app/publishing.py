@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 from pydantic import BaseModel, ConfigDict, Field
 
 from stream_app.acknowledgement import TopicPartition
+from stream_app.acls import Operation, told
 from stream_app.errors import FatalError
 
 Confirmation = asyncio.Future[Any]
@@ -99,7 +100,7 @@ class Publisher:
             for partition, group in grouped.items():
                 confirmations.extend(await self._send_group(partition, group))
         except KafkaError as error:
-            raise FatalError(f"cannot publish: {error!r}") from error
+            raise FatalError(f"cannot publish: {told(error, Operation.WRITE)}") from error
         return confirmations
 
     async def confirm(self, confirmations: Sequence[Confirmation]) -> None:
@@ -115,7 +116,8 @@ class Publisher:
                 await asyncio.gather(*confirmations)
         except (KafkaError, TimeoutError) as error:
             raise FatalError(
-                f"a batch could not be delivered: {error!r}; it is not acknowledged, so it is read again"
+                f"a batch could not be delivered: {told(error, Operation.WRITE)}; it is not acknowledged,"
+                " so it is read again"
             ) from error
 
     async def partitions_of(self, topic: str) -> Collection[int]:

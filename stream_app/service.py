@@ -9,7 +9,7 @@ from typing import Any
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
 from stream_app.explanation_lane import ExplanationLane
-from stream_app.fetching import Flow, WholeFetchApp, assigned_partitions, connection, group_is_joined
+from stream_app.fetching import Flow, WholeFetchApp, assigned_partitions, group_is_joined
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
@@ -19,7 +19,7 @@ from stream_app.pipeline import Collaborators, ListingLane
 from stream_app.publishing import Publisher
 from stream_app.recent_listings import RecentListings
 from stream_app.settings import Settings
-from stream_app.topics import ensure_topics
+from stream_app.topics import ensure_topics, worker_needs
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +30,12 @@ class Service:
     Args:
         settings: all of them.
         app: the Faust app; the service hooks itself into its start and stop.
+        brokers: aiokafka arguments, the same that the app was given.
     """
 
-    def __init__(self, settings: Settings, app: WholeFetchApp) -> None:
+    def __init__(self, settings: Settings, app: WholeFetchApp, brokers: Mapping[str, Any]) -> None:
         self.settings = settings
+        self._brokers = brokers
         self.metrics = ServiceMetrics()
         self._app = app
         self._app.flow = Flow(OffsetLedger(), on_commit=self._count_commit)
@@ -104,7 +106,7 @@ class Service:
         listings = RecentListings(
             settings.category_assigned_topic,
             settings.explain_recent_listings,
-            connection(self._app),
+            self._brokers,
             partitions_of=publisher.partitions_of,
         )
         owned.push_async_callback(listings.stop)
@@ -114,9 +116,12 @@ class Service:
         )
 
     async def _connect(self) -> Publisher:
-        brokers = connection(self._app)
-        await ensure_topics(self.settings, brokers)
-        publisher = Publisher(self.settings, brokers)
+        settings = self.settings
+        needs = worker_needs(
+            settings, settings.group, searches_categories=settings.explain_recent_listings > 0
+        )
+        await ensure_topics(settings, self._brokers, needs)
+        publisher = Publisher(settings, self._brokers)
         self._owned.push_async_callback(publisher.stop)
         await publisher.start()
         return publisher

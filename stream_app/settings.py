@@ -7,13 +7,14 @@ since their modules load torch, which a command line that only wants a broker ad
 import difflib
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES
 from stream_app.batching import BatchSettings
+from stream_app.broker_settings import BrokerSettings
 from stream_app.errors import SettingsError
 from stream_app.health import HealthSettings
 from stream_app.image_fetching import ImageFetchSettings
@@ -100,15 +101,10 @@ class ExplanationSettings(BaseModel):
 
 
 class GroupSettings(BaseModel):
-    """Where the brokers are and which consumer group this worker joins."""
+    """Which consumer group this worker joins, and how."""
 
     model_config = ConfigDict(frozen=True)
 
-    broker: str = Field(
-        "kafka://127.0.0.1:9092",
-        min_length=1,
-        description="Kafka brokers: kafka://host:port, several with ';'.",
-    )
     group: str = Field("shelver", min_length=1, max_length=249, description="Consumer group of the workers.")
     session_timeout_seconds: float = Field(
         10.0, ge=6, le=300, description="Silence, in seconds, after which the brokers give a worker up."
@@ -126,6 +122,7 @@ class GroupSettings(BaseModel):
 
 
 class Settings(
+    BrokerSettings,
     GroupSettings,
     LaneSettings,
     ExplanationSettings,
@@ -138,7 +135,9 @@ class Settings(
 ):
     """Every setting of the worker. Names are flat: ``max_batch`` is ``SHELVER_MAX_BATCH``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -171,9 +170,19 @@ def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    def one(fault: Any) -> str:
-        name = PREFIX + "_".join(map(str, fault["loc"])).upper()
-        value = "" if name.endswith(("PASSWORD", "SECRET")) else f" (it is {str(fault.get('input'))[:80]!r})"
-        return f"{name}: {fault['msg']}{value}"
+    return "; ".join(_explain_one(fault) for fault in error.errors())
 
-    return "; ".join(one(fault) for fault in error.errors())
+
+def _explain_one(fault: Any) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not fault["loc"]:
+        # The settings contradict each other; the message names them, and the input would be all of them.
+        return message
+    name = str(fault["loc"][0])
+    shown = "" if _is_secret(name) else f" (it is {str(fault.get('input'))[:80]!r})"
+    return f"{PREFIX}{name.upper()}: {message}{shown}"
+
+
+def _is_secret(name: str) -> bool:
+    field = Settings.model_fields.get(name)
+    return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))

@@ -11,14 +11,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from pydantic import BaseModel, ConfigDict, Field
 
-from stream_app.errors import TopicError
+from stream_app.acls import Needs, TopicAccess, check_access, topic_access, user_of
+from stream_app.brokers import administration
+from stream_app.errors import AccessError, TopicError
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+REQUEST_SECONDS = 10.0
 
 
 class TopicSettings(BaseModel):
@@ -62,20 +71,45 @@ class TopicSettings(BaseModel):
         )
 
 
-async def ensure_topics(settings: TopicSettings, connection: Mapping[str, Any]) -> None:
-    """Wait for the brokers, then create the topics that are missing.
+def worker_needs(settings: TopicSettings, group: str, *, searches_categories: bool) -> Needs:
+    """What a worker does on which topic; the ACLs that it needs are these and no others.
 
     Args:
-        settings: names, partitions, replication and the longest wait.
+        settings: names of the topics.
+        group: the consumer group.
+        searches_categories: whether events that an explanation is asked for are found through the categories.
+    """
+    read_back = (settings.category_assigned_topic,) if searches_categories else ()
+    return Needs.of(
+        reads=(settings.product_listed_topic, settings.explanation_requested_topic, *read_back),
+        writes=(
+            settings.category_assigned_topic,
+            settings.category_explained_topic,
+            settings.dead_letter_topic,
+            # A listing that asks to be explained becomes a request there.
+            settings.explanation_requested_topic,
+        ),
+        group=group,
+    )
+
+
+async def ensure_topics(settings: TopicSettings, connection: Mapping[str, Any], needs: Needs) -> None:
+    """Wait for the brokers, create the topics that are missing, and make sure of what is allowed on them.
+
+    Args:
+        settings: partitions, replication and the longest wait.
         connection: aiokafka arguments, ``bootstrap_servers`` and authentication.
+        needs: what will be done on which topic.
 
     Raises:
         TopicError: no broker answered in time, or one refuses to create a topic.
+        AccessError: the brokers turn this client away, or do not allow what it needs.
     """
     deadline = time.monotonic() + settings.topic_startup_seconds
     while True:
         try:
-            await _create_missing(settings, connection)
+            async with administration(connection, seconds=REQUEST_SECONDS) as admin:
+                await _prepare(admin, settings, needs, user_of(connection))
             return
         except (KafkaError, OSError, TimeoutError) as error:
             if time.monotonic() >= deadline:
@@ -88,24 +122,31 @@ async def ensure_topics(settings: TopicSettings, connection: Mapping[str, Any]) 
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _create_missing(settings: TopicSettings, connection: Mapping[str, Any]) -> None:
-    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=10_000)
-    await admin.start()
-    try:
-        existing = set(await admin.list_topics())
-        missing = [name for name in dict.fromkeys(settings.all_topics) if name not in existing]
-        if missing:
-            await _create(admin, missing, settings)
-            await _wait_until_listed(admin, missing)
-    finally:
-        await admin.close()
+async def _prepare(admin: AIOKafkaAdminClient, settings: TopicSettings, needs: Needs, who: str) -> None:
+    names = list(needs.topics)
+    topics = await topic_access(admin, names)
+    if any(not topic.exists and not topic.allowed for topic in topics.values()):
+        # Whether a topic exists that may not be seen is not known, so none can be created.
+        await check_access(admin, needs, topics, who)
+    absent = [name for name in names if not topics[name].exists]
+    if absent:
+        await _create(admin, absent, settings, who)
+        topics = await _once_listed(admin, names)
+    await check_access(admin, needs, topics, who)
 
 
-async def _create(admin: AIOKafkaAdminClient, names: Sequence[str], settings: TopicSettings) -> None:
+async def _create(
+    admin: AIOKafkaAdminClient, names: Sequence[str], settings: TopicSettings, who: str
+) -> None:
     topics = [NewTopic(name, settings.topic_partitions, settings.topic_replication) for name in names]
     response = await admin.create_topics(topics)
     for name, code, *message in response.topic_errors:
         error = for_code(code)
+        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            raise AccessError(
+                f"topic {name!r} is missing and the brokers do not allow {who} to create it; create it by"
+                f" hand or add an ACL: CREATE on topic {name}"
+            )
         if code and error is not TopicAlreadyExistsError:
             if error.retriable:
                 raise error(*message)
@@ -116,9 +157,10 @@ async def _create(admin: AIOKafkaAdminClient, names: Sequence[str], settings: To
         logger.info("created topic %s with %d partitions", name, settings.topic_partitions)
 
 
-async def _wait_until_listed(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
+async def _once_listed(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, TopicAccess]:
     for _ in range(50):
-        if set(names) <= set(await admin.list_topics()):
-            return
+        topics = await topic_access(admin, names)
+        if all(topic.exists for topic in topics.values()):
+            return topics
         await asyncio.sleep(0.1)
     raise TimeoutError(f"topics {', '.join(names)} were created but are not listed yet")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.assignments import CategoryAssigned, ImageUse, Modalities, TextUse
@@ -16,7 +17,9 @@ from schemas.codec import decode
 from schemas.dead_letters import Failure, read_failure
 from schemas.errors import MessageError
 from schemas.explanations import CategoryExplained
+from stream_app.acls import Needs, check_access, topic_access, user_of
 from stream_app.batching import Record
+from stream_app.broker_settings import BrokerSettings
 from stream_app.brokers import connection, reach
 from stream_app.errors import TopicError
 from stream_app.topics import TopicSettings
@@ -104,7 +107,7 @@ def used_evidence(modalities: Modalities, image_reason: str | None) -> str:
 
 
 async def watch(
-    broker: str,
+    brokers: BrokerSettings,
     topics: TopicSettings,
     *,
     from_beginning: bool = False,
@@ -115,7 +118,7 @@ async def watch(
     """What comes out, a list at a time, oldest first in each; waits for topics that do not exist yet.
 
     Args:
-        broker: the value of ``SHELVER_BROKER``.
+        brokers: where they are, and the credentials.
         topics: their names.
         from_beginning: also what the topics hold already.
         with_latency: read the listings too, to know when they came in; that is as much traffic as they are.
@@ -123,9 +126,11 @@ async def watch(
         on_ready: called when nothing that is written from now on will be missed.
 
     Raises:
+        SettingsError: a file with a credential cannot be used.
+        AccessError: the brokers turn this client away, or do not allow it to read a topic.
         TopicError: no broker answers.
     """
-    arguments = connection(broker)
+    arguments, broker = connection(brokers), brokers.broker
     outputs: dict[str, type[CategoryAssigned | CategoryExplained]] = {
         topics.category_assigned_topic: CategoryAssigned,
         topics.category_explained_topic: CategoryExplained,
@@ -185,8 +190,14 @@ async def _wait_for_topics(
     """Reading a topic that does not exist would make some brokers create it."""
     async with reach(broker, arguments) as admin:
         told = False
-        while missing := sorted(set(wanted) - set(await admin.list_topics())):
+        while missing := await _missing_topics(admin, wanted, user_of(arguments)):
             if not told:
                 on_waiting(missing)
                 told = True
             await asyncio.sleep(TOPIC_POLL_SECONDS)
+
+
+async def _missing_topics(admin: AIOKafkaAdminClient, wanted: list[str], who: str) -> list[str]:
+    topics = await topic_access(admin, wanted)
+    await check_access(admin, Needs.of(reads=wanted), topics, who)
+    return sorted(name for name, topic in topics.items() if not topic.exists)

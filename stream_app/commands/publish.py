@@ -43,6 +43,7 @@ def publish(
 
     Raises:
         CatalogueError: the catalogue cannot be read; nothing has been published then.
+        AccessError: the brokers turn this client away, or do not allow it to write to the topic.
         TopicError: no broker answers, or the topic does not exist.
         DeliveryError: the brokers stopped taking records.
     """
@@ -60,7 +61,7 @@ def publish(
             asyncio.run(
                 publish_catalogue(
                     islice(read_catalogue(path), limit),
-                    broker=settings.broker,
+                    brokers=settings,
                     topic=settings.product_listed_topic,
                     progress=progress,
                     explain=explain,

@@ -50,6 +50,7 @@ def watch(
     A table of the latest on a terminal, otherwise a line for each.
 
     Raises:
+        AccessError: the brokers turn this client away, or do not allow it to read a topic.
         TopicError: no broker answers.
     """
     from stream_app.settings import load_settings
@@ -74,7 +75,7 @@ async def _run(
         typer.echo(f"Watching {settings.broker}; Ctrl-C ends it.", err=True)
 
     lists = read(
-        settings.broker,
+        settings,
         settings,
         from_beginning=from_beginning,
         with_latency=latency,

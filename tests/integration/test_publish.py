@@ -19,6 +19,7 @@ from schemas.products import ProductListed
 from stream_app import catalogue_publishing
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker_config import free_port
+from stream_app.broker_settings import BrokerSettings
 from stream_app.catalogue_publishing import DeliveryError, Progress, publish_catalogue
 
 PROJECT = Path(__file__).parents[2]
@@ -187,7 +188,9 @@ async def test_a_rate_is_kept(kafka: EmbeddedBroker, topic: str) -> None:
     progress = Progress()
     began = asyncio.get_running_loop().time()
     rows = [CatalogueRow(str(number), "title", "") for number in range(21)]
-    await publish_catalogue(rows, broker=kafka.url, topic=topic, progress=progress, per_second=20)
+    await publish_catalogue(
+        rows, brokers=BrokerSettings(broker=kafka.url), topic=topic, progress=progress, per_second=20
+    )
     assert asyncio.get_running_loop().time() - began >= 1.0
     assert progress.num_published == 21
 
@@ -204,7 +207,7 @@ async def test_memory_in_flight_is_bounded(
             ahead.append(number - progress.num_published)
             yield CatalogueRow(str(number), "x" * 10_000, "")
 
-    await publish_catalogue(rows(), broker=kafka.url, topic=topic, progress=progress)
+    await publish_catalogue(rows(), brokers=BrokerSettings(broker=kafka.url), topic=topic, progress=progress)
     assert progress.num_published == 200
     assert max(ahead) <= 11
 
@@ -229,7 +232,11 @@ async def test_a_broker_that_goes_away_ends_the_command_with_true_counts(
 
         with pytest.raises(DeliveryError, match="stopped taking listings"):
             await publish_catalogue(
-                rows(), broker=broker.url, topic="listed", progress=progress, per_second=2_000
+                rows(),
+                brokers=BrokerSettings(broker=broker.url),
+                topic="listed",
+                progress=progress,
+                per_second=2_000,
             )
         await asyncio.to_thread(broker.start)
         assert 100 < progress.num_published <= len(await read_all(broker, "listed"))

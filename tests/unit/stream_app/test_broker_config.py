@@ -7,7 +7,7 @@ import pytest
 
 from stream_app import broker_config
 from stream_app.broker import BrokerError, BrokerSetupError, EmbeddedBroker
-from stream_app.broker_config import HOST, free_port, is_free, server_properties
+from stream_app.broker_config import HOST, Listener, free_port, is_free, server_properties
 
 
 def test_a_single_node_is_broker_and_controller_and_creates_no_topic_unasked() -> None:
@@ -32,6 +32,22 @@ def test_all_internal_topics_fit_one_broker() -> None:
 def test_clients_and_controller_listen_on_loopback_only() -> None:
     listeners = server_properties(port=20_001, controller_port=20_002)["listeners"]
     assert listeners == "PLAINTEXT://127.0.0.1:20001,CONTROLLER://127.0.0.1:20002"
+
+
+def test_a_further_listener_has_its_own_security_and_the_plain_one_stays() -> None:
+    listener = Listener(
+        "LOGIN", "SASL_SSL", 20_003, {"sasl.enabled.mechanisms": "PLAIN"}, advertised_host="a"
+    )
+    properties = server_properties(port=20_001, controller_port=20_002, listeners=[listener])
+    assert properties["listeners"] == (
+        "PLAINTEXT://127.0.0.1:20001,LOGIN://127.0.0.1:20003,CONTROLLER://127.0.0.1:20002"
+    )
+    assert properties["advertised.listeners"] == "PLAINTEXT://127.0.0.1:20001,LOGIN://a:20003"
+    assert properties["listener.security.protocol.map"] == (
+        "PLAINTEXT:PLAINTEXT,LOGIN:SASL_SSL,CONTROLLER:PLAINTEXT"
+    )
+    assert properties["listener.name.login.sasl.enabled.mechanisms"] == "PLAIN"
+    assert listener.bootstrap == "127.0.0.1:20003"
 
 
 def test_overrides_win() -> None:

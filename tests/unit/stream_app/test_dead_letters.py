@@ -28,6 +28,7 @@ END_THE_COMMAND = {
     stream_app.kafka_distribution.BrokerError,
     stream_app.kafka_distribution.BrokerSetupError,
     stream_app.catalogue_publishing.DeliveryError,
+    stream_app.errors.AccessError,
     stream_app.errors.SettingsError,
     stream_app.errors.TopicError,
     stream_app.errors.FatalError,

@@ -39,7 +39,6 @@ from stream_app.fetching import WholeFetchApp, WholeFetchConsumer, WholeFetchTra
         (App, "on_start", ["self"]),
         (App, "on_shutdown", ["self"]),
         (FlowControlQueue, "force_put_nowait", ["self", "item"]),
-        (driver, "server_list", ["urls", "default_port"]),
         (driver, "credentials_to_aiokafka_auth", ["credentials", "ssl_context"]),
     ],
 )
@@ -57,6 +56,11 @@ def test_the_fetcher_still_runs_drain_messages_and_the_stop_still_waits_for_empt
 def test_commits_are_still_asked_for_through_the_two_overridden_names() -> None:
     assert "_filter_tps_with_pending_acks" in inspect.getsource(Consumer.force_commit)
     assert "_new_offset" in inspect.getsource(Consumer._filter_committable_offsets)
+
+
+def test_consumer_and_producer_still_take_their_credentials_from_one_function() -> None:
+    assert "credentials_to_aiokafka_auth" in inspect.getsource(driver.AIOKafkaConsumerThread)
+    assert "credentials_to_aiokafka_auth" in inspect.getsource(driver.Producer)
 
 
 def test_the_conductor_still_keeps_channels_by_topic_name() -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from stream_app.commands.worker import settings_table
 from stream_app.errors import SettingsError
-from stream_app.settings import Settings, load_settings
+from stream_app.settings import Settings, _explain_one, load_settings
 
 
 def test_a_variable_sets_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,6 +35,12 @@ def test_a_value_out_of_bounds_is_explained(monkeypatch: pytest.MonkeyPatch, nam
     monkeypatch.setenv(f"SHELVER_{name}", value)
     with pytest.raises(SettingsError, match=f"SHELVER_{name}: .*{value}"):
         load_settings()
+
+
+def test_a_secret_out_of_bounds_would_not_be_shown() -> None:
+    for name in ("broker_password", "broker_key_password", "broker_oauth_client_secret"):
+        assert "s3cret" not in _explain_one({"loc": (name,), "msg": "too short", "input": "s3cret"})
+    assert "'many'" in _explain_one({"loc": ("max_batch",), "msg": "no number", "input": "many"})
 
 
 def test_no_name_is_declared_by_two_components() -> None:
