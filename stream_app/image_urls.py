@@ -73,6 +73,7 @@ def check_url(address: URL, *, allow_http: bool) -> URL:
     Raises:
         ImageError: as `parse_url`.
     """
+    _read_parts(address)
     schemes = ("https", "http") if allow_http else ("https",)
     if not address.scheme:
         raise ImageError(ImageReason.INVALID_URL, "a relative URL; it must begin with https://")
@@ -97,10 +98,22 @@ def read_url(text: str) -> URL:
     """
     try:
         address = URL(text)
-        _ = address.port, address.raw_host  # read late by some releases of yarl, and refused then
-        return address
     except ValueError as error:
-        raise ImageError(ImageReason.INVALID_URL, f"not a URL: {str(error)[:100]}") from error
+        raise _not_a_url(error) from error
+    _read_parts(address)
+    return address
+
+
+def _read_parts(address: URL) -> None:
+    """Read what yarl reads late, of a URL that was joined too, and may refuse only then."""
+    try:
+        _ = address.port, address.raw_host
+    except ValueError as error:
+        raise _not_a_url(error) from error
+
+
+def _not_a_url(error: ValueError) -> ImageError:
+    return ImageError(ImageReason.INVALID_URL, f"not a URL: {str(error)[:100]}")
 
 
 def origin(address: URL) -> str:

@@ -179,7 +179,7 @@ def listing_bodies() -> st.SearchStrategy[dict[str, Any]]:
 
 def hostile_bytes() -> st.SearchStrategy[bytes]:
     """Values that are wrong in every way seen so far, and some that are right."""
-    documents = (listing_bodies() | json_values()).map(json.dumps) | st.sampled_from(_WRONG_DOCUMENTS)
+    documents = (listing_bodies() | json_values()).map(json.dumps) | st.sampled_from(WRONG_DOCUMENTS)
     encoded = st.builds(
         lambda text, encoding: text.encode(encoding, errors="replace"),
         documents,
@@ -216,7 +216,7 @@ def _damaged(values: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return damage()
 
 
-_WRONG_DOCUMENTS = (
+WRONG_DOCUMENTS = (
     "",
     "null",
     "NaN",

@@ -51,7 +51,7 @@ class Container:
 
     @property
     def is_decoded_whole(self) -> bool:
-        """Whether a decoder holds all its pixels at once; only a JPEG of one scan can be shrunk row by row."""
+        """Whether a decoder holds all its pixels at once; only a JPEG of one scan is shrunk row by row."""
         return self.image_format is not ImageFormat.JPEG or self.num_scans > 1
 
 

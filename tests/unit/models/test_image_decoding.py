@@ -1,8 +1,6 @@
 """Pictures of every kind that catalogues hold decode right, or it is told why not."""
 
 import contextlib
-import io
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,20 +13,10 @@ from models.errors import ImageError, ImageReason
 from models.image.decoding import ImageLimits, Resize, decode_image
 from models.inputs import Product
 from models.preprocessing import Preprocessor
+from tests.pictures import RED, UNUSABLE, USABLE, WHITE, plain, saved, with_exif
 from tests.tiny_models import TinyImage
 
 SIZE = 32
-RED, WHITE = (220, 20, 20), (255, 255, 255)
-
-
-def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
-def plain(colour: Any = RED, mode: str = "RGB", size: tuple[int, int] = (40, 40)) -> Image.Image:
-    return Image.new(mode, size, colour)
 
 
 def decoded(data: bytes, **limits: int) -> NDArray[np.uint8]:
@@ -39,46 +27,6 @@ def assert_colour(pixels_HWK: NDArray[np.uint8], colour: tuple[int, int, int], t
     assert pixels_HWK.shape == (SIZE, SIZE, 3)
     assert pixels_HWK.dtype == np.uint8
     assert np.abs(pixels_HWK.astype(int) - colour).max() <= tolerance
-
-
-def red_cmyk() -> Image.Image:
-    """As Adobe writes it: Pillow inverts such files when it writes and when it reads them."""
-    return Image.merge("CMYK", [Image.new("L", (40, 40), value) for value in (35, 235, 235, 0)])
-
-
-def sixteen_bits() -> bytes:
-    return saved(Image.fromarray(np.full((40, 40), 0x8040, np.uint16)))
-
-
-USABLE: dict[str, tuple[bytes, tuple[int, int, int]]] = {
-    "jpeg": (saved(plain(), "JPEG", quality=95), RED),
-    "progressive jpeg": (saved(plain(), "JPEG", quality=95, progressive=True), RED),
-    "png": (saved(plain()), RED),
-    "gif": (saved(plain().quantize(), "GIF"), RED),
-    "webp": (saved(plain(), "WEBP", lossless=True), RED),
-    "bmp": (saved(plain(), "BMP"), RED),
-    "grey": (saved(plain(90, "L")), (90, 90, 90)),
-    "black and white": (saved(plain(1, "1")), WHITE),
-    "palette": (saved(plain().quantize()), RED),
-    "CMYK jpeg": (saved(red_cmyk(), "JPEG", quality=95), RED),
-    "16 bits": (sixteen_bits(), (0x80, 0x80, 0x80)),
-    "two frames of a camera": (
-        saved(plain(), "MPO", save_all=True, append_images=[plain((0, 0, 255))], quality=95),
-        RED,
-    ),
-    "animated gif": (
-        saved(plain().quantize(), "GIF", save_all=True, append_images=[plain((0, 0, 255)).quantize()] * 29),
-        RED,
-    ),
-    "animated webp": (
-        saved(plain(), "WEBP", lossless=True, save_all=True, append_images=[plain((0, 0, 255))] * 9),
-        RED,
-    ),
-    "animated png": (saved(plain(), save_all=True, append_images=[plain((0, 0, 255))] * 9), RED),
-    "a broken colour profile": (saved(plain(), "JPEG", quality=95, icc_profile=b"garbage"), RED),
-    "trailing bytes": (saved(plain(), "JPEG", quality=95) + b"<?php evil(); ?>" * 300, RED),
-    "one pixel": (saved(plain(size=(1, 1))), RED),
-}
 
 
 @pytest.mark.parametrize("name", USABLE)
@@ -122,10 +70,10 @@ def test_a_camera_held_in_any_way_gives_the_same_picture(orientation: int, form:
     upright.paste(RED, (0, 0, 20, 20))
     upright.paste((20, 20, 220), (20, 0, 40, 20))
     turned = _turned_back(upright, orientation)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
     options = {"lossless": True} if form == "WEBP" else {"quality": 95} if form == "JPEG" else {}
-    difference = decoded(saved(turned, form, exif=exif, **options)).astype(int) - decoded(saved(upright))
+    difference = decoded(with_exif(form, orientation, turned, **options)).astype(int) - decoded(
+        saved(upright)
+    )
     assert np.abs(difference).mean() < 4
 
 
@@ -168,24 +116,6 @@ def test_a_cropped_picture_shows_its_middle_and_a_stretched_one_all(size: tuple[
 
 def assert_colour_of(part_HWK: NDArray[np.uint8], colour: tuple[int, int, int]) -> None:
     assert np.abs(part_HWK.astype(int) - colour).max() <= 6
-
-
-NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8))
-JPEG = saved(NOISE, "JPEG", quality=90)
-PROGRESSIVE = saved(NOISE, "JPEG", quality=90, progressive=True)
-
-UNUSABLE: dict[str, tuple[bytes, ImageReason]] = {
-    "empty": (b"", ImageReason.EMPTY),
-    "half a jpeg": (JPEG[: len(JPEG) // 2], ImageReason.TRUNCATED),
-    "half a progressive jpeg": (PROGRESSIVE[: len(PROGRESSIVE) // 2], ImageReason.TRUNCATED),
-    "half a png": (saved(NOISE)[:2000], ImageReason.TRUNCATED),
-    "html": (b"<!DOCTYPE html><html>404</html>", ImageReason.UNSUPPORTED_FORMAT),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>", ImageReason.UNSUPPORTED_FORMAT),
-    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, ImageReason.UNSUPPORTED_FORMAT),
-    "avif": (b"\0\0\0\x18ftypavif" + b"\0" * 40, ImageReason.UNSUPPORTED_FORMAT),
-    "tiff": (saved(plain(), "TIFF"), ImageReason.UNSUPPORTED_FORMAT),
-    "pickle": (b"\x80\x04\x95" + b"\0" * 40, ImageReason.UNSUPPORTED_FORMAT),
-}
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
