@@ -4,31 +4,43 @@ The address is checked where the connection is made, on the very address the soc
 odd spelling, a name with a private address, a redirect nor a name that changes its address gets past it. No
 proxy or password from the environment is used, no cookie kept, no content encoding undone. One deadline holds
 for everything a picture takes: waiting for a connection, the name, redirects and the last byte.
+
+What was fetched is kept for a while, and listings that want one address at the same time share a request.
+Failures are not kept; a host that fails again and again is left alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import time
+from asyncio import timeout
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from pydantic import BaseModel, ConfigDict, Field
+from aiohttp.abc import AbstractResolver
+from pydantic import AfterValidator, ConfigDict, Field
 from yarl import URL
 
 from models.errors import ImageError, ImageReason
+from stream_app.image_cache import ImageCache, ImageCacheSettings, ImageLookup
+from stream_app.image_flights import HostSlots, SharedRequests
 from stream_app.image_hosts import HostPauses
-from stream_app.image_urls import Network, check_url, is_fetchable, origin, parse_url, read_url
+from stream_app.image_names import SystemResolver
+from stream_app.image_urls import (
+    Network,
+    check_url,
+    host_pattern,
+    is_fetchable,
+    origin,
+    parse_url,
+    read_url,
+)
 
 __all__ = ["ImageFetchSettings", "ImageFetcher"]
 
-NUM_RESOLVER_THREADS = 8
 READ_BYTES = 65_536
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 MISSING_STATUSES = frozenset({404, 410})
@@ -38,7 +50,7 @@ _EXPECTED_ERRORS = (aiohttp.ClientError, OSError, ValueError)  # TimeoutError is
 logger = logging.getLogger(__name__)
 
 
-class ImageFetchSettings(BaseModel):
+class ImageFetchSettings(ImageCacheSettings):
     """How far the service goes for a picture."""
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +80,13 @@ class ImageFetchSettings(BaseModel):
     image_allow_http: bool = Field(
         default=False, description="Fetch pictures from http:// URLs too; only https:// ones by default."
     )
+    image_allowed_hosts: tuple[Annotated[str, AfterValidator(host_pattern)], ...] = Field(
+        (),
+        description=(
+            "Hosts that pictures are fetched from, redirects included; by default all that are public. "
+            '"*.example.com" stands for every host below it: ["shop.example", "*.cdn.example"].'
+        ),
+    )
     image_allowed_networks: tuple[Network, ...] = Field(
         (),
         description=(
@@ -84,6 +103,7 @@ class ImageFetcher:
         settings: limits and what is allowed.
         resolver: turns names into addresses; by default the system's, in threads of its own.
         clock: seconds on a clock that never goes back.
+        on_lookup: told of each picture that is asked for, whether it was there.
     """
 
     def __init__(
@@ -92,11 +112,17 @@ class ImageFetcher:
         *,
         resolver: AbstractResolver | None = None,
         clock: Callable[[], float] = time.monotonic,
+        on_lookup: Callable[[ImageLookup], None] = lambda _: None,
     ) -> None:
         self._settings = settings
-        self._resolver = resolver or _SystemResolver()
+        self._resolver = resolver or SystemResolver()
+        self._on_lookup = on_lookup
+        self._cache = ImageCache(settings, clock=clock)
         self._pauses = HostPauses(settings.image_host_pause_seconds, clock=clock)
-        self._slots = asyncio.Semaphore(settings.image_fetch_connections)
+        self._requests = SharedRequests()
+        self._slots = HostSlots(
+            per_host=settings.image_fetch_connections_per_host, in_all=settings.image_fetch_connections
+        )
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,7 +142,7 @@ class ImageFetcher:
         connector = aiohttp.TCPConnector(
             resolver=self._resolver,
             socket_factory=self._open_socket,
-            limit=0,  # `_slots` holds it: a wait for our own connections is no fault of the host
+            limit=0,  # `HostSlots` holds it: a wait for our own connections is no fault of the host
             limit_per_host=self._settings.image_fetch_connections_per_host,
         )
         self._session = aiohttp.ClientSession(
@@ -129,7 +155,8 @@ class ImageFetcher:
         )
 
     async def close(self) -> None:
-        """Close all connections; pictures under way fail."""
+        """Close all connections; pictures under way are cancelled."""
+        await self._requests.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -146,11 +173,31 @@ class ImageFetcher:
             RuntimeError: before `start`.
         """
         session = self._pool()
-        address = parse_url(url, allow_http=self._settings.image_allow_http)
+        address = parse_url(
+            url,
+            allow_http=self._settings.image_allow_http,
+            allowed_hosts=self._settings.image_allowed_hosts,
+        ).with_fragment(None)
+        key = str(address)
+        if (kept := self._cache.get(key)) is not None:
+            self._on_lookup(ImageLookup.HIT)
+            return kept
+        self._on_lookup(ImageLookup.SHARED if key in self._requests else ImageLookup.MISS)
+        return await self._requests.fetch(key, lambda: self._fetch_and_keep(session, address))
+
+    async def _fetch_and_keep(self, session: aiohttp.ClientSession, address: URL) -> bytes:
+        body = await self._fetch_now(session, address)
+        self._cache.put(str(address), body)
+        return body
+
+    async def _fetch_now(self, session: aiohttp.ClientSession, address: URL) -> bytes:
         self._pauses.check(address)
         asked = False
         try:
-            async with asyncio.timeout(self._settings.image_fetch_timeout_seconds), self._slots:
+            async with (
+                timeout(self._settings.image_fetch_timeout_seconds),
+                self._slots.place(origin(address)),
+            ):
                 asked = True
                 body = await self._follow(session, address)
         except ImageError:
@@ -193,7 +240,11 @@ class ImageFetcher:
         if not location:
             raise ImageError(ImageReason.UNAVAILABLE, f"{origin(address)} redirects to nowhere")
         target = read_url(location)
-        return check_url(address.join(target), allow_http=self._settings.image_allow_http)
+        return check_url(
+            address.join(target),
+            allow_http=self._settings.image_allow_http,
+            allowed_hosts=self._settings.image_allowed_hosts,
+        )
 
     async def _read(self, response: aiohttp.ClientResponse, address: URL) -> bytes:
         limit = self._settings.image_fetch_max_bytes
@@ -224,36 +275,6 @@ class _BlockedAddressError(OSError):
 
     def __str__(self) -> str:
         return "not a public address"
-
-
-class _SystemResolver(AbstractResolver):
-    """The system's name service in threads of its own, so that slow names hold up nothing but other names."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(NUM_RESOLVER_THREADS, thread_name_prefix="image-names")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a name as the connector takes them."""
-        infos = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-        )
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=found_family,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for found_family, _, protocol, _, address in infos
-        ]
-
-    async def close(self) -> None:
-        """Let go of the threads; names being looked up are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _check_response(response: aiohttp.ClientResponse, address: URL) -> None:

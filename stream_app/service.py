@@ -97,7 +97,9 @@ class Service:
         self._inference = await asyncio.to_thread(Inference.load, settings, max_batch=settings.max_batch)
         owned.callback(self._inference.stop)
         self.metrics.model_loaded(self._inference.classifier.name, self._inference.classifier.version)
-        pictures = await owned.enter_async_context(ImageFetcher(settings))
+        pictures = await owned.enter_async_context(
+            ImageFetcher(settings, on_lookup=self.metrics.picture_looked_up)
+        )
         publisher = await self._connect()
         parts = Collaborators(self._app.flow.ledger, self._inference, publisher, pictures, self.metrics)
         on_room = self._app.flow.room_changed.set

@@ -93,12 +93,12 @@ class ImageLimits(BaseModel):
     max_whole_pixels: int = Field(
         25_000_000,
         gt=0,
-        description="Most pixels of a picture that is no JPEG, and so is read whole; each takes up to 20 bytes.",
+        description="Most pixels of a picture that is no JPEG and so is read whole, at up to 20 bytes each.",
     )
     max_batch_seconds: float = Field(
         30.0,
         gt=0,
-        description="Longest time, in seconds, for the pictures of a batch; those not begun then are dropped.",
+        description="Longest time, in seconds, for a batch's pictures; those not begun by then are dropped.",
     )
 
 

@@ -6,7 +6,6 @@
 from collections.abc import Iterator
 
 from tests.fuzz.runner import run
-from tests.pictures import BOMBS, JPEG, PROGRESSIVE, UNUSABLE, USABLE, plain, saved, with_exif
 
 ADDRESSES = (
     "https://shop.example/1.jpg?a=b#c",
@@ -23,6 +22,8 @@ ADDRESSES = (
 
 def seeds() -> Iterator[bytes]:
     """Files of every kind that is read or refused, small bombs, and addresses."""
+    from tests.pictures import BOMBS, JPEG, PROGRESSIVE, UNUSABLE, USABLE, plain, saved, with_exif
+
     yield from (data for data, _ in USABLE.values())
     yield from (data for data, _ in UNUSABLE.values())
     yield from (build() for build in BOMBS.values())
@@ -37,4 +38,4 @@ def seeds() -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    run("tests.fuzz.pictures", "keep_picture_promises", seeds())
+    run("tests.fuzz.pictures", "keep_picture_promises", seeds)

@@ -6,7 +6,6 @@
 from collections.abc import Iterator
 
 from tests.fuzz.runner import run
-from tests.strategies import MARKUP, WRONG_DOCUMENTS
 
 LISTING = (
     '{"event_id": "e-1", "product_id": 3804725264.0, "title": "Caf&amp;eacute; <b>neuf</b> \\ud83d", '
@@ -25,6 +24,8 @@ DOCUMENTS = (LISTING, REQUEST, CORRECTION, CLOUD_EVENT, CHALLENGE)
 
 def seeds() -> Iterator[bytes]:
     """Messages of every kind, and documents that are wrong in every way seen so far."""
+    from tests.strategies import MARKUP, WRONG_DOCUMENTS
+
     for document in (*DOCUMENTS, *WRONG_DOCUMENTS):
         for encoding in ("utf-8", "utf-8-sig", "utf-16", "latin-1"):
             yield document.encode(encoding, errors="replace")
@@ -37,4 +38,4 @@ def seeds() -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    run("tests.fuzz.records", "keep_record_promises", seeds())
+    run("tests.fuzz.records", "keep_record_promises", seeds)

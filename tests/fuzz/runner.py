@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -22,13 +22,14 @@ SECONDS_PER_INPUT = 10
 RSS_LIMIT_MB = 2_048
 
 
-def run(name: str, promise: str, seeds: Iterable[bytes]) -> None:
+def run(name: str, promise: str, seeds: Callable[[], Iterable[bytes]]) -> None:
     """Do what the command line says: fuzz, or try one input again.
 
     Args:
         name: of the target's module.
         promise: the function of `tests.fuzz.promises` that raises when one is broken.
-        seeds: inputs to start with.
+        seeds: makes the inputs to start with. What it needs of ours is imported when it is called: a module
+            that is loaded too early is not followed.
     """
     options = _options(name)
     if options.input is not None:
@@ -37,7 +38,7 @@ def run(name: str, promise: str, seeds: Iterable[bytes]) -> None:
     elif options.guided is not None:
         _fuzz(promise, options.guided)
     else:
-        sys.exit(_start(name, seeds, options))
+        sys.exit(_start(name, seeds(), options))
 
 
 def _options(name: str) -> argparse.Namespace:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from models.errors import ImageError, ImageReason
+from stream_app.image_cache import ImageLookup
 from stream_app.image_fetching import ImageFetcher, ImageFetchSettings
 from stream_app.image_hosts import HostPauses
 
@@ -84,6 +85,9 @@ class FakeNames(AbstractResolver):
     def __init__(self, **names: Sequence[Sequence[str]]) -> None:
         self._answers = {name.replace("_", "."): list(answers) for name, answers in names.items()}
         self.num_lookups = 0
+
+    def add(self, name: str, *addresses: str) -> None:
+        self._answers[name] = [addresses]
 
     async def resolve(
         self,
@@ -156,9 +160,10 @@ async def test_the_bytes_arrive_as_they_were_sent() -> None:
 
 async def test_connections_are_used_again() -> None:
     async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
-        for _ in range(5):
-            await fetcher.fetch(server.url())
+        for number in range(5):
+            await fetcher.fetch(server.url(f"/{number}.jpg"))
     assert server.num_connections == 1
+    assert len(server.requests) == 5
 
 
 async def test_a_body_without_an_announced_length_arrives_whole() -> None:
@@ -263,8 +268,8 @@ class TestAddresses:
             PictureServer(response(Set_Cookie="a=b")) as server,
             ImageFetcher(settings()) as fetcher,
         ):
-            await fetcher.fetch(server.url())
-            await fetcher.fetch(server.url())
+            await fetcher.fetch(server.url("/1.jpg"))
+            await fetcher.fetch(server.url("/2.jpg"))
         assert "cookie" not in server.requests[1].lower()
 
 
@@ -299,6 +304,132 @@ class TestRedirects:
             with pytest.raises(ImageError, match="scheme 'http' is not allowed"):
                 await fetcher._request(fetcher._pool(), URL(server.url()))
             await fetcher.close()
+
+
+class TestAllowedHosts:
+    def settings(self, *hosts: str) -> ImageFetchSettings:
+        return settings(image_allowed_hosts=hosts)
+
+    @pytest.mark.parametrize("host", ["shop.example", "SHOP.example", "shop.example.", "a.cdn.example"])
+    async def test_an_allowed_host_is_fetched_from(self, host: str) -> None:
+        names = FakeNames(shop_example=[[PUBLIC]], a_cdn_example=[[PUBLIC]])
+        names.add("shop.example.", PUBLIC)
+        allowed = self.settings("Shop.Example", "*.cdn.example")
+        async with PictureServer(response()) as server, ImageFetcher(allowed, resolver=names) as fetcher:
+            assert await fetcher.fetch(server.url(host=host)) == PICTURE
+
+    @pytest.mark.parametrize("host", ["other.example", "cdn.example", "shop.example.evil.example", PUBLIC])
+    async def test_no_byte_reaches_another_host(self, host: str) -> None:
+        names = FakeNames(**{name.replace(".", "_"): [[PUBLIC]] for name in ("other.example", "cdn.example")})
+        allowed = self.settings("shop.example", "*.cdn.example")
+        async with PictureServer(response()) as server:
+            assert await reason_for(server.url(host=host), allowed, names) is ImageReason.BLOCKED
+        assert server.num_connections == 0
+        assert names.num_lookups == 0
+
+    async def test_a_redirect_to_another_host_is_not_followed(self) -> None:
+        names = FakeNames(shop_example=[[PUBLIC]], other_example=[[PUBLIC]])
+        async with PictureServer(response()) as other:
+            async with PictureServer(redirect(other.url(host="other.example"))) as server:
+                url = server.url(host="shop.example")
+                reason = await reason_for(url, self.settings("shop.example"), names)
+            assert reason is ImageReason.BLOCKED
+        assert other.num_connections == 0
+
+    async def test_an_allowed_host_with_a_private_address_stays_blocked(
+        self, private_server: PictureServer
+    ) -> None:
+        names = FakeNames(shop_example=[[PRIVATE]])
+        url = private_server.url(host="shop.example")
+        assert await reason_for(url, self.settings("shop.example"), names) is ImageReason.BLOCKED
+
+
+class TestSharing:
+    async def test_a_picture_is_fetched_once_and_kept_for_a_while(self) -> None:
+        now, lookups = [0.0], list[ImageLookup]()
+        async with (
+            PictureServer(response()) as server,
+            ImageFetcher(settings(), clock=lambda: now[0], on_lookup=lookups.append) as fetcher,
+        ):
+            for fragment in ("", "#a", "#b"):
+                assert await fetcher.fetch(server.url() + fragment) == PICTURE
+            assert len(server.requests) == 1
+            now[0] += settings().image_cache_seconds
+            assert await fetcher.fetch(server.url()) == PICTURE
+        assert len(server.requests) == 2
+        assert lookups == [ImageLookup.MISS, ImageLookup.HIT, ImageLookup.HIT, ImageLookup.MISS]
+
+    async def test_listings_that_want_one_address_at_once_share_a_request(self) -> None:
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.05)
+            writer.write(response())
+
+        lookups = list[ImageLookup]()
+        off = settings(image_cache_bytes=0)
+        async with (
+            PictureServer(respond) as server,
+            ImageFetcher(off, on_lookup=lookups.append) as fetcher,
+        ):
+            assert await fetcher.fetch(server.url()) == PICTURE
+            assert await asyncio.gather(*(fetcher.fetch(server.url()) for _ in range(20))) == [PICTURE] * 20
+        assert len(server.requests) == 2
+        assert lookups.count(ImageLookup.MISS) == 2
+        assert lookups.count(ImageLookup.SHARED) == 19
+
+    async def test_a_failure_is_told_to_all_who_wait_and_not_kept(self) -> None:
+        answers = [response(status="404 Not Found"), response()]
+
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.02)
+            writer.write(answers.pop(0))
+
+        async with PictureServer(respond) as server, ImageFetcher(settings()) as fetcher:
+            outcomes = await asyncio.gather(
+                *(fetcher.fetch(server.url()) for _ in range(3)), return_exceptions=True
+            )
+            assert [getattr(outcome, "reason", None) for outcome in outcomes] == [ImageReason.NOT_FOUND] * 3
+            assert await fetcher.fetch(server.url()) == PICTURE
+
+    async def test_one_who_stops_waiting_takes_nothing_from_the_others(self) -> None:
+        answered = asyncio.Event()
+
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            await answered.wait()
+            writer.write(response())
+
+        async with PictureServer(respond) as server, ImageFetcher(settings()) as fetcher:
+            first = asyncio.create_task(fetcher.fetch(server.url()))
+            second = asyncio.create_task(fetcher.fetch(server.url()))
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            first.cancel()
+            answered.set()
+            assert await second == PICTURE
+            assert first.cancelled()
+        assert len(server.requests) == 1
+
+    async def test_a_request_that_nobody_waits_for_is_cancelled(self) -> None:
+        async def never(_path: str, _writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(60)
+
+        async with PictureServer(never) as server, ImageFetcher(settings()) as fetcher:
+            waiting = [asyncio.create_task(fetcher.fetch(server.url())) for _ in range(2)]
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            assert server.url() not in fetcher._requests
+            assert await _all_other_tasks_end()
+
+
+async def _all_other_tasks_end() -> bool:
+    """Whether nothing of the fetcher runs on; the server's own task may."""
+    for _ in range(100):
+        if not any("_fetch_and_keep" in repr(task) for task in asyncio.all_tasks()):
+            return True
+        await asyncio.sleep(0)
+    return False
 
 
 class TestBodies:
@@ -388,18 +519,41 @@ class TestTime:
         async def never(_path: str, _writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(60)
 
-        limits = settings(image_fetch_timeout_seconds=5, image_fetch_connections_per_host=1)
+        limits = settings(image_fetch_connections=4, image_fetch_connections_per_host=2)
         async with (
             PictureServer(never) as slow,
             PictureServer(response()) as quick,
             ImageFetcher(limits) as fetcher,
         ):
-            stuck = [asyncio.create_task(fetcher.fetch(slow.url())) for _ in range(10)]
+            stuck = [asyncio.create_task(fetcher.fetch(slow.url(f"/{n}"))) for n in range(100)]
+            await asyncio.sleep(0.05)
             assert await asyncio.wait_for(fetcher.fetch(quick.url()), 2) == PICTURE
             for task in stuck:
                 task.cancel()
             outcomes = await asyncio.gather(*stuck, return_exceptions=True)
             assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+
+    async def test_a_name_that_is_not_answered_costs_no_more_than_the_deadline(self) -> None:
+        class SlowNames(FakeNames):
+            async def resolve(self, host: str, *args: Any, **more: Any) -> list[ResolveResult]:
+                if host.startswith("slow"):
+                    await asyncio.sleep(60)
+                return await super().resolve(host, *args, **more)
+
+        limits = settings(image_fetch_timeout_seconds=0.2)
+        async with (
+            PictureServer(response()) as server,
+            ImageFetcher(limits, resolver=SlowNames(quick_example=[[PUBLIC]])) as fetcher,
+        ):
+            urls = [server.url(host=f"slow{number}.example") for number in range(20)]
+            urls.append(server.url(host="quick.example"))
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(*map(fetcher.fetch, urls), return_exceptions=True), 2
+            )
+        assert outcomes.pop() == PICTURE
+        assert {outcome.reason for outcome in outcomes if isinstance(outcome, ImageError)} == {
+            ImageReason.TIMEOUT
+        }
 
     async def test_a_server_that_refuses_connections_is_left_alone(self) -> None:
         async with PictureServer(response()) as server:
@@ -426,7 +580,7 @@ class TestTime:
             PictureServer(response()) as quick,
             ImageFetcher(limits) as fetcher,
         ):
-            urls = [slow.url(), *[quick.url()] * HostPauses.FAILURES_BEFORE_PAUSE]
+            urls = [slow.url(), *(quick.url(f"/{n}.jpg") for n in range(HostPauses.FAILURES_BEFORE_PAUSE))]
             outcomes = await asyncio.gather(*map(fetcher.fetch, urls), return_exceptions=True)
             assert {outcome.reason for outcome in outcomes if isinstance(outcome, ImageError)} == {
                 ImageReason.TIMEOUT
@@ -461,6 +615,15 @@ def test_any_text_ends_in_an_image_error(url: str) -> None:
 async def test_fetching_before_the_start_is_an_error_of_the_caller() -> None:
     with pytest.raises(RuntimeError, match="start"):
         await ImageFetcher(settings()).fetch("https://example.com/1.jpg")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "*", "*.", "https://shop.example", "shop.example:8080", "shop.example/x", "a@b.example", "a*.b"],
+)
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="is no host"):
+        ImageFetchSettings(image_allowed_hosts=(host,))
 
 
 @pytest.mark.parametrize("network", ["10.0.0.0/33", "10.0.0.1/8", "nonsense"])
