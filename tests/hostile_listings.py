@@ -72,7 +72,8 @@ def hostile_records(num_records: int, seed: int) -> Iterator[Sent]:
             value: bytes | None = _body(number, image={"data": base64.b64encode(bombs[name]).decode()})
         else:
             value = random.choices(kinds, weights)[0][1](number)
-        key = random.choice((None, b"", b"\xff", str(number % 50).encode()))
+        keys = (b"", b"\xff", str(number % 50).encode())
+        key = random.choice(keys if value is None else (None, *keys))  # aiokafka wants one of the two
         headers = random.sample(HEADERS, random.randrange(3)) if random.random() < 0.2 else []
         yield key, value, headers
 
