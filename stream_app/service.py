@@ -8,6 +8,7 @@ from typing import Any
 
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
+from stream_app.codecs import require_codecs
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, WholeFetchApp, assigned_partitions, connection, group_is_joined
 from stream_app.health import HealthReport, HealthServer
@@ -54,7 +55,7 @@ class Service:
         """Serve health, load the model, make sure of the topics, connect; records are taken from then on.
 
         Raises:
-            schemas.errors.ShelverError: a port, a model version, a topic or the brokers cannot be had.
+            schemas.errors.ShelverError: a codec, a port, a model, a topic or the brokers cannot be had.
         """
         try:
             await self._start_parts()
@@ -86,6 +87,7 @@ class Service:
 
     async def _start_parts(self) -> None:
         owned, settings = self._owned, self.settings
+        require_codecs()
         health = HealthServer(
             settings,
             liveness=self.liveness,

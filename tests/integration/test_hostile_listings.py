@@ -4,6 +4,10 @@ import base64
 from collections import Counter
 from pathlib import Path
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
 from schemas.dead_letters import Reason, Stage
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
@@ -148,18 +152,34 @@ async def test_inline_pictures_are_used_and_every_codec_is_read(
     sample_catalogue: Path,
     tmp_path: Path,
 ) -> None:
-    from aiokafka import AIOKafkaProducer
-
     topics = Topics.named(topic_names)
     await create_topics(topics.listed, topics.assigned, topics.dead, num_partitions=2)
     picture = next((sample_catalogue / "images" / "image_train").iterdir()).read_bytes()
     image = {"data": base64.b64encode(picture).decode()}
-    for number, codec in enumerate(("gzip", "snappy", "lz4", "zstd", None)):
+
+    async def send(number: int, codec: str | None) -> None:
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type=codec) as producer:
             key, value, _ = listing(number, image=image)
             await producer.send_and_wait(topics.listed, key=key, value=value)
+
+    for number, codec in enumerate(("gzip", "snappy", "lz4", "zstd", None)):
+        await send(number, codec)
+    await compress_topic(kafka, topics.listed, "zstd")
+    await send(5, None)
     async with OutputReader(kafka.bootstrap, topics) as reader:
         with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker.log") as worker:
-            output = await reader.until(5)
+            output = await reader.until(6)
             assert await worker.stop() == 0
     assert {message["modalities"]["image"] for message in output.messages} == {"used"}  # type: ignore[index]
+
+
+async def compress_topic(kafka: EmbeddedBroker, topic: str, codec: str) -> None:
+    """Have the broker compress what arrives from now on."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, {"compression.type": codec})]
+        )
+    finally:
+        await admin.close()

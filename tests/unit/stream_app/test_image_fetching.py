@@ -15,6 +15,7 @@ from typing import Any, Self
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -22,6 +23,7 @@ from models.errors import ImageError, ImageReason
 from stream_app.image_cache import ImageLookup
 from stream_app.image_fetching import ImageFetcher, ImageFetchSettings
 from stream_app.image_hosts import HostPauses
+from tests.strategies import damaged
 
 PUBLIC = "127.0.0.1"
 PRIVATE = "127.0.0.2"
@@ -127,6 +129,19 @@ def response(body: bytes = PICTURE, status: str = "200 OK", **headers: str) -> b
 
 def redirect(location: str, status: str = "302 Found") -> bytes:
     return response(b"", status, Location=location)
+
+
+ANSWERS = (
+    response(),
+    redirect("/2.jpg"),
+    redirect("https://shop.example/"),
+    redirect("//a:b"),
+    response(status="404 Not Found"),
+    response(Content_Encoding="gzip"),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.0 200\r\n\r\nabc",
+    b"HTTP/1.1 100 Continue\r\n\r\n" + response(),
+)
 
 
 def settings(**changes: Any) -> ImageFetchSettings:
@@ -486,6 +501,27 @@ class TestBodies:
         async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
             await fetcher.fetch(server.url())
         assert "accept-encoding: identity" in server.requests[0].lower()
+
+
+@given(damaged(st.sampled_from(ANSWERS)))
+@settings_of_hypothesis(max_examples=40)
+def test_any_answer_of_a_server_is_bytes_or_an_image_error(answer: bytes) -> None:
+    async def fetch() -> None:
+        limits = settings(image_fetch_timeout_seconds=0.2, image_fetch_max_bytes=4_096)
+        async with (
+            PictureServer(answer + b"connection: close") as server,
+            ImageFetcher(limits, resolver=FakeNames()) as fetcher,
+        ):
+            try:
+                body = await fetcher.fetch(server.url())
+            except ImageError as error:
+                reason = error.reason
+            else:
+                assert 0 < len(body) <= 4_096
+                return
+            assert isinstance(reason, ImageReason)
+
+    asyncio.run(fetch())
 
 
 class TestTime:
