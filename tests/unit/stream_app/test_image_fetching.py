@@ -219,6 +219,12 @@ class TestAddresses:
             "100.64.0.1",
             "10.0.0.1",
             "[fd00:ec2::254]",
+            "224.0.0.1",
+            "[ff02::1]",
+            "[2001::7f00:1]",
+            "[::ffff:0:127.0.0.1]",
+            "255.255.255.255",
+            "192.168.0.1",
         ],
     )
     async def test_no_byte_reaches_this_machine_by_default(self, host: str) -> None:
