@@ -119,7 +119,7 @@ def host_pattern(text: str) -> str:
     try:
         host = URL(f"https://{text.removeprefix(ANY_BELOW)}/")
         parts = host.raw_host, host.raw_path, host.raw_user, host.explicit_port
-    except ValueError as error:
+    except Exception as error:  # yarl raises more than ValueError
         raise ValueError(f"{text[:100]!r} is no host") from error
     name = _same_form(parts[0] or "")
     if not name or "*" in name or parts[1:] != ("/", None, None) or "?" in text or "#" in text:
@@ -148,7 +148,7 @@ def read_url(text: str) -> URL:
     """
     try:
         address = URL(text)
-    except ValueError as error:
+    except Exception as error:  # not only ValueError: yarl raises IndexError for https://a[b]@
         raise _not_a_url(error) from error
     _read_parts(address)
     return address
@@ -158,11 +158,11 @@ def _read_parts(address: URL) -> None:
     """Read what yarl reads late, of a URL that was joined too, and may refuse only then."""
     try:
         _ = address.port, address.raw_host
-    except ValueError as error:
+    except Exception as error:  # as above
         raise _not_a_url(error) from error
 
 
-def _not_a_url(error: ValueError) -> ImageError:
+def _not_a_url(error: Exception) -> ImageError:
     return ImageError(ImageReason.INVALID_URL, f"not a URL: {str(error)[:100]}")
 
 

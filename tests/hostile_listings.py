@@ -32,6 +32,7 @@ ADDRESSES = (
     "file:///etc/passwd",
     "data:image/png;base64,AAAA",
     "https://[::1",
+    "https://a[b]@",
     "https://shop.example:99999/",
     "//shop.example/1.jpg",
     "\u0000",

@@ -17,6 +17,7 @@ ADDRESSES = (
     "①②⑦.⓪.⓪.①",
     "../2.jpg",
     "//shop.example/",
+    "https://a[b]@",
 )
 
 

@@ -142,6 +142,8 @@ def test_a_plain_host_is_not_odd(host: str) -> None:
         ("https://@example.com/1.jpg", None),
         ("https:///1.jpg", ImageReason.INVALID_URL),
         ("https://[::1/1.jpg", ImageReason.INVALID_URL),
+        ("https://a[b]@", ImageReason.INVALID_URL),
+        ("https://a[b]@shop.example/", ImageReason.INVALID_URL),
         ("https://example.com:99999/1.jpg", ImageReason.INVALID_URL),
         ("https://example.com:x/1.jpg", ImageReason.INVALID_URL),
         ("https://127.1/1.jpg", ImageReason.BLOCKED),
