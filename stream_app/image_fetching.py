@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from asyncio import timeout
-from collections.abc import Callable, Sequence
+from asyncio import gather, timeout
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Annotated, Any, Self
 
@@ -25,6 +25,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from yarl import URL
 
 from models.errors import ImageError, ImageReason
+from stream_app.image_budget import ByteBudget
 from stream_app.image_cache import ImageCache, ImageCacheSettings, ImageLookup
 from stream_app.image_flights import HostSlots, SharedRequests
 from stream_app.image_hosts import HostPauses
@@ -63,6 +64,11 @@ class ImageFetchSettings(ImageCacheSettings):
         ge=1024,
         le=100 * 1024 * 1024,
         description="Largest picture fetched from a URL, in bytes.",
+    )
+    image_fetch_batch_bytes: int = Field(
+        128 * 2**20,
+        ge=1024,
+        description="Bytes of the pictures that are fetched for one batch; those beyond are left out.",
     )
     image_fetch_max_redirects: int = Field(3, ge=0, le=10, description="Redirects followed for one picture.")
     image_fetch_connections: int = Field(
@@ -162,11 +168,28 @@ class ImageFetcher:
             self._session = None
         await self._resolver.close()
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch_all(self, urls: Iterable[str]) -> dict[str, bytes | ImageReason]:
+        """Return what is behind the addresses of a batch: bytes, or why there are none.
+
+        Takes no longer than one picture may, and holds no more bytes than the pictures of a batch may have.
+        """
+        budget = ByteBudget(self._settings.image_fetch_batch_bytes)
+
+        async def fetch(url: str) -> bytes | ImageReason:
+            try:
+                return await self.fetch(url, budget)
+            except ImageError as error:
+                return error.reason
+
+        wanted = list(dict.fromkeys(urls))
+        return dict(zip(wanted, await gather(*map(fetch, wanted)), strict=True))
+
+    async def fetch(self, url: str, budget: ByteBudget | None = None) -> bytes:
         """Return the bytes behind a URL, whatever they are; a picture is only made of them later.
 
         Args:
             url: the address as the producer wrote it.
+            budget: what its bytes are counted in, unless they are kept already or shared with another batch.
 
         Raises:
             ImageError: there is no picture to be had; `reason` says why, whatever the URL or its server do.
@@ -183,14 +206,17 @@ class ImageFetcher:
             self._on_lookup(ImageLookup.HIT)
             return kept
         self._on_lookup(ImageLookup.SHARED if key in self._requests else ImageLookup.MISS)
-        return await self._requests.fetch(key, lambda: self._fetch_and_keep(session, address))
+        counted = budget or ByteBudget(self._settings.image_fetch_max_bytes)
+        return await self._requests.fetch(key, lambda: self._fetch_and_keep(session, address, counted))
 
-    async def _fetch_and_keep(self, session: aiohttp.ClientSession, address: URL) -> bytes:
-        body = await self._fetch_now(session, address)
+    async def _fetch_and_keep(
+        self, session: aiohttp.ClientSession, address: URL, budget: ByteBudget
+    ) -> bytes:
+        body = await self._fetch_now(session, address, budget)
         self._cache.put(str(address), body)
         return body
 
-    async def _fetch_now(self, session: aiohttp.ClientSession, address: URL) -> bytes:
+    async def _fetch_now(self, session: aiohttp.ClientSession, address: URL, budget: ByteBudget) -> bytes:
         self._pauses.check(address)
         asked = False
         try:
@@ -199,7 +225,7 @@ class ImageFetcher:
                 self._slots.place(origin(address)),
             ):
                 asked = True
-                body = await self._follow(session, address)
+                body = await self._follow(session, address, budget)
         except ImageError:
             raise
         except Exception as error:  # aiohttp has no common base for what a hostile server can make it raise
@@ -217,9 +243,9 @@ class ImageFetcher:
             raise RuntimeError("ImageFetcher.start() comes before fetch()")
         return self._session
 
-    async def _follow(self, session: aiohttp.ClientSession, address: URL) -> bytes:
+    async def _follow(self, session: aiohttp.ClientSession, address: URL, budget: ByteBudget) -> bytes:
         for _ in range(self._settings.image_fetch_max_redirects + 1):
-            outcome = await self._request(session, address)
+            outcome = await self._request(session, address, budget)
             if isinstance(outcome, bytes):
                 return outcome
             address = outcome
@@ -228,12 +254,12 @@ class ImageFetcher:
             f"more than {self._settings.image_fetch_max_redirects} redirects, the last to {origin(address)}",
         )
 
-    async def _request(self, session: aiohttp.ClientSession, address: URL) -> bytes | URL:
+    async def _request(self, session: aiohttp.ClientSession, address: URL, budget: ByteBudget) -> bytes | URL:
         async with session.get(address, allow_redirects=False) as response:
             if response.status in REDIRECT_STATUSES:
                 return self._redirect_target(address, response)
             _check_response(response, address)
-            return await self._read(response, address)
+            return await self._read(response, address, budget)
 
     def _redirect_target(self, address: URL, response: aiohttp.ClientResponse) -> URL:
         location = response.headers.get("Location", "")
@@ -246,18 +272,24 @@ class ImageFetcher:
             allowed_hosts=self._settings.image_allowed_hosts,
         )
 
-    async def _read(self, response: aiohttp.ClientResponse, address: URL) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, address: URL, budget: ByteBudget) -> bytes:
         limit = self._settings.image_fetch_max_bytes
-        body = bytearray()
         if (response.content_length or 0) > limit:
             raise _too_large(address, limit)
-        async for chunk in response.content.iter_chunked(READ_BYTES):
-            body += chunk
-            if len(body) > limit:
-                raise _too_large(address, limit)
-        if not body:
+        num_bytes, chunks = 0, list[bytes]()
+        try:
+            async for chunk in response.content.iter_chunked(READ_BYTES):
+                budget.take(len(chunk))
+                num_bytes += len(chunk)
+                chunks.append(chunk)
+                if num_bytes > limit:
+                    raise _too_large(address, limit)
+        except BaseException:
+            budget.give_back(num_bytes)
+            raise
+        if not num_bytes:
             raise ImageError(ImageReason.EMPTY, f"{origin(address)} answered without a body")
-        return bytes(body)
+        return b"".join(chunks)
 
     def _open_socket(self, info: tuple[Any, Any, int, str, Sequence[Any]]) -> socket.socket:
         """Make the socket for one address, the last step before it connects to it."""

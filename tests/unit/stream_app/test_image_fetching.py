@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from models.errors import ImageError, ImageReason
+from stream_app.image_budget import ByteBudget
 from stream_app.image_cache import ImageLookup
 from stream_app.image_fetching import ImageFetcher, ImageFetchSettings
 from stream_app.image_hosts import HostPauses
@@ -323,7 +324,7 @@ class TestRedirects:
             fetcher = ImageFetcher(settings(image_allow_http=False))
             await fetcher.start()
             with pytest.raises(ImageError, match="scheme 'http' is not allowed"):
-                await fetcher._request(fetcher._pool(), URL(server.url()))
+                await fetcher._request(fetcher._pool(), URL(server.url()), ByteBudget(1_000))
             await fetcher.close()
 
 
@@ -528,6 +529,47 @@ def test_any_answer_of_a_server_is_bytes_or_an_image_error(answer: bytes) -> Non
             assert isinstance(reason, ImageReason)
 
     asyncio.run(fetch())
+
+
+class TestBatches:
+    async def test_a_batch_gets_bytes_or_reasons_by_address(self, private_server: PictureServer) -> None:
+        async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+            urls = [server.url("/1.jpg"), server.url("/2.jpg"), private_server.url(), "https://[", "x"]
+            assert await fetcher.fetch_all([*urls, *urls]) == {
+                urls[0]: PICTURE,
+                urls[1]: PICTURE,
+                urls[2]: ImageReason.BLOCKED,
+                urls[3]: ImageReason.INVALID_URL,
+                urls[4]: ImageReason.INVALID_URL,
+            }
+        assert len(server.requests) == 2
+
+    async def test_the_pictures_of_a_batch_are_bounded_together(self) -> None:
+        async def respond(path: str, writer: asyncio.StreamWriter) -> None:
+            writer.write(response(path.encode() * 100_000))
+
+        limits = settings(image_fetch_batch_bytes=1_000_000, image_cache_bytes=0)
+        async with PictureServer(respond) as server, ImageFetcher(limits) as fetcher:
+            for _ in range(2):  # the second batch has a budget of its own
+                found = await fetcher.fetch_all(server.url(f"/{number}") for number in range(8))
+                kept = [body for body in found.values() if isinstance(body, bytes)]
+                assert len(kept) == 5
+                assert set(map(len, kept)) == {200_000}
+                assert set(found.values()) - set(kept) == {ImageReason.TOO_LARGE}
+
+    async def test_what_failed_counts_no_more(self) -> None:
+        async def respond(path: str, writer: asyncio.StreamWriter) -> None:
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\nConnection: close\r\n\r\n"
+            writer.write(head + b"x" * 2_000 if path == "/cut" else response(b"x" * 2_000))
+            if path == "/cut":
+                writer.close()
+
+        async with PictureServer(respond) as server, ImageFetcher(settings()) as fetcher:
+            budget = ByteBudget(2_000)
+            with pytest.raises(ImageError):
+                await fetcher.fetch(server.url("/cut"), budget)
+            assert budget.num_bytes == 0
+            assert len(await fetcher.fetch(server.url("/whole"), budget)) == 2_000
 
 
 class TestTime:
