@@ -30,6 +30,7 @@ from stream_app.image_cache import ImageCache, ImageCacheSettings, ImageLookup
 from stream_app.image_flights import HostSlots, SharedRequests
 from stream_app.image_hosts import HostPauses
 from stream_app.image_names import SystemResolver
+from stream_app.image_responses import BlockedAddressError, check_response, image_error, too_large
 from stream_app.image_urls import (
     Network,
     check_url,
@@ -44,7 +45,6 @@ __all__ = ["ImageFetchSettings", "ImageFetcher"]
 
 READ_BYTES = 65_536
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-MISSING_STATUSES = frozenset({404, 410})
 
 _EXPECTED_ERRORS = (aiohttp.ClientError, OSError, ValueError)  # TimeoutError is an OSError
 
@@ -231,7 +231,7 @@ class ImageFetcher:
         except Exception as error:  # aiohttp has no common base for what a hostile server can make it raise
             if not isinstance(error, _EXPECTED_ERRORS):
                 logger.warning("unexpected fault while fetching a picture", exc_info=error)
-            failure = _image_error(error, address)
+            failure = image_error(error, address)
             if asked:
                 self._pauses.failed(address, failure.reason)
             raise failure from error
@@ -258,7 +258,7 @@ class ImageFetcher:
         async with session.get(address, allow_redirects=False) as response:
             if response.status in REDIRECT_STATUSES:
                 return self._redirect_target(address, response)
-            _check_response(response, address)
+            check_response(response, address)
             return await self._read(response, address, budget)
 
     def _redirect_target(self, address: URL, response: aiohttp.ClientResponse) -> URL:
@@ -275,7 +275,7 @@ class ImageFetcher:
     async def _read(self, response: aiohttp.ClientResponse, address: URL, budget: ByteBudget) -> bytes:
         limit = self._settings.image_fetch_max_bytes
         if (response.content_length or 0) > limit:
-            raise _too_large(address, limit)
+            raise too_large(address, limit)
         num_bytes, chunks = 0, list[bytes]()
         try:
             async for chunk in response.content.iter_chunked(READ_BYTES):
@@ -283,7 +283,7 @@ class ImageFetcher:
                 num_bytes += len(chunk)
                 chunks.append(chunk)
                 if num_bytes > limit:
-                    raise _too_large(address, limit)
+                    raise too_large(address, limit)
         except BaseException:
             budget.give_back(num_bytes)
             raise
@@ -295,49 +295,5 @@ class ImageFetcher:
         """Make the socket for one address, the last step before it connects to it."""
         family, kind, protocol, _, address = info
         if not is_fetchable(str(address[0]), self._settings.image_allowed_networks):
-            raise _BlockedAddressError
+            raise BlockedAddressError
         return socket.socket(family=family, type=kind, proto=protocol)
-
-
-class _BlockedAddressError(OSError):
-    """The socket would connect to an address that must not be fetched from.
-
-    Always the same text: aiohappyeyeballs keeps the class only when all addresses of a name failed alike.
-    """
-
-    def __str__(self) -> str:
-        return "not a public address"
-
-
-def _check_response(response: aiohttp.ClientResponse, address: URL) -> None:
-    if response.status in MISSING_STATUSES:
-        raise ImageError(ImageReason.NOT_FOUND, f"{origin(address)} answered {response.status}")
-    if response.status != 200:
-        raise ImageError(
-            ImageReason.UNAVAILABLE, f"{origin(address)} answered {response.status} instead of 200"
-        )
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise ImageError(
-            ImageReason.UNSUPPORTED_FORMAT,
-            f"{origin(address)} sent content encoding {encoding[:20]!r} although asked for none",
-        )
-
-
-def _too_large(address: URL, limit: int) -> ImageError:
-    return ImageError(ImageReason.TOO_LARGE, f"{origin(address)} sends more than {limit} bytes")
-
-
-def _image_error(error: Exception, address: URL) -> ImageError:
-    """Say what an exception of the way to a picture means."""
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, _BlockedAddressError):
-        return ImageError(ImageReason.BLOCKED, f"{origin(address)} leads to {cause}")
-    reasons = (
-        (TimeoutError, ImageReason.TIMEOUT, "did not answer in time"),
-        (aiohttp.ClientPayloadError, ImageReason.TRUNCATED, "ended before the picture did"),
-        (aiohttp.InvalidURL, ImageReason.INVALID_URL, "is not a usable URL"),
-        (Exception, ImageReason.UNAVAILABLE, f"cannot be reached ({type(error).__name__})"),
-    )
-    reason, text = next((reason, text) for kind, reason, text in reasons if isinstance(error, kind))
-    return ImageError(reason, f"{origin(address)} {text}")
