@@ -1,4 +1,4 @@
-"""Pictures behind addresses, through a whole worker: used, shared, refused, and slow ones that hold nobody up."""
+"""Pictures behind addresses, through a whole worker: used, shared, refused; slow ones hold nobody up."""
 
 import asyncio
 import json
