@@ -11,6 +11,7 @@ from stream_app.batching import Fetched
 from stream_app.codecs import require_codecs
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, WholeFetchApp, assigned_partitions, connection, group_is_joined
+from stream_app.header_names import read_any_header_name
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
@@ -88,6 +89,7 @@ class Service:
     async def _start_parts(self) -> None:
         owned, settings = self._owned, self.settings
         require_codecs()
+        read_any_header_name()
         health = HealthServer(
             settings,
             liveness=self.liveness,

@@ -4,6 +4,7 @@ import base64
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -12,6 +13,7 @@ from schemas.dead_letters import Reason, Stage
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import OutputReader, Sent, Topics, Worker, committed, listing, publish
+from tests.unencodable import RawName, write_raw_names
 
 FRAMED = b"\x00\x00\x00\x00\x07"
 MEGABYTE = 2**20
@@ -142,6 +144,32 @@ def assert_odd_ones_are_told(messages: list) -> None:  # type: ignore[type-arg]
     assert by_event["large"]["modalities"]["text"] == "truncated"
     assert by_event["e-0"]["modalities"] == {"text": "used", "image": "absent"}
     assert len(by_event["e-0"]["alternatives"]) >= 1
+
+
+async def test_a_header_name_that_is_no_text_stops_nobody(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    demo_repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topics = Topics.named(topic_names)
+    await create_topics(topics.listed, topics.assigned, topics.dead, num_partitions=1)
+    records = [listing(number) for number in range(20)]
+    records[7] = (b"k", records[7][1], [(RawName(b"\xff\xfe"), b"1"), ("ce_id", b"e")])
+    records[9] = (b"k", b"no listing", [(RawName(b"na\xc3"), None)])
+    with monkeypatch.context() as patched:
+        write_raw_names(patched)
+        await publish(kafka.bootstrap, topics.listed, records)
+    async with OutputReader(kafka.bootstrap, topics) as reader:
+        with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker.log") as worker:
+            output = await reader.until(20)
+            assert await worker.stop() == 0
+    assert set(output.assigned) == {f"e-{number}" for number in range(20) if number != 9}
+    ((_, value, headers),) = output.dead
+    assert value == b"no listing"
+    assert "na\ufffd" in headers
 
 
 async def test_inline_pictures_are_used_and_every_codec_is_read(
