@@ -127,8 +127,9 @@ def test_pictures_that_are_not_begun_in_time_are_left_out() -> None:
     np.testing.assert_array_equal(prepared.image_rows_N, [0, 1])
 
 
+STATUS = Path("/proc/self/status")
 PREPARE_A_BATCH = """
-import json, psutil, resource, sys
+import json, psutil, re, sys
 from concurrent.futures import ThreadPoolExecutor
 from models.errors import ImageReason
 from models.inputs import Product
@@ -137,14 +138,14 @@ from tests.pictures import USABLE
 from tests.tiny_models import TinyImage, TinyText
 
 def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
 
 bombs = [open(path, "rb").read() for path in sys.argv[1:]]
 preprocessor = Preprocessor(TinyText(), TinyImage())
 with ThreadPoolExecutor(4) as threads:
     preprocessor.prepare([Product(image=data) for data, _ in USABLE.values()], threads)
     before = psutil.Process().memory_info().rss / 2**20
-    batch = [Product("Lampe", image=bombs[row % len(bombs)]) for row in range(32)]
+    batch = [Product("Lampe", image=bombs[row * len(bombs) // 32]) for row in range(32)]
     prepared = preprocessor.prepare(batch, threads)
 print(json.dumps({"grown_mb": peak_mb() - before, "used": len(prepared.image_rows_N)}))
 """
@@ -166,6 +167,7 @@ def peak_of_a_batch(tmp_path: Path, *builders: Callable[[], bytes]) -> tuple[flo
     return told["grown_mb"], told["used"]
 
 
+@pytest.mark.skipif(not STATUS.exists(), reason="the peak of a process alone is told by Linux only")
 def test_a_batch_of_32_bombs_takes_the_memory_of_one_large_picture(tmp_path: Path) -> None:
     grown_mb, num_used = peak_of_a_batch(
         tmp_path,
@@ -179,5 +181,6 @@ def test_a_batch_of_32_bombs_takes_the_memory_of_one_large_picture(tmp_path: Pat
         lambda: png(png_header(2_000, 1_999, colour_type=6), pixels=zeros(8_001 * 1_999)),
     )
     assert num_used == 28
-    # 25 megapixels at 20 bytes, and three pictures of 4 megapixels beside them.
-    assert grown_mb < 25 * 20 + 3 * 4 * 20
+    # 25 megapixels at 20 bytes, three pictures of 4 megapixels beside them, and what malloc keeps. Four large
+    # ones side by side take 1,400.
+    assert grown_mb < 25 * 20 + 3 * 4 * 20 + 100
