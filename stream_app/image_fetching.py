@@ -172,7 +172,12 @@ class ImageFetcher:
         """Return what is behind the addresses of a batch: bytes, or why there are none.
 
         Takes no longer than one picture may, and holds no more bytes than the pictures of a batch may have.
+        Whatever an address does, it costs its own listing a picture and no more.
+
+        Raises:
+            RuntimeError: before `start`.
         """
+        self._pool()
         budget = ByteBudget(self._settings.image_fetch_batch_bytes)
 
         async def fetch(url: str) -> bytes | ImageReason:
@@ -180,6 +185,9 @@ class ImageFetcher:
                 return await self.fetch(url, budget)
             except ImageError as error:
                 return error.reason
+            except Exception as error:
+                logger.warning("unexpected fault of a picture's address", exc_info=error)
+                return ImageReason.UNAVAILABLE
 
         wanted = list(dict.fromkeys(urls))
         return dict(zip(wanted, await gather(*map(fetch, wanted)), strict=True))

@@ -17,7 +17,7 @@ from schemas.corrections import CategoryCorrected
 from schemas.errors import MessageError
 from schemas.explanations import ExplanationRequested
 from schemas.products import ImageReference, ProductListed
-from stream_app.image_urls import check_url, is_fetchable, parse_url, read_url
+from stream_app.image_urls import check_url, is_fetchable, origin, parse_url, read_url
 from stream_app.preparing import product_of
 
 __all__ = ["HEADERS_FOLLOW", "keep_picture_promises", "keep_record_promises"]
@@ -125,6 +125,8 @@ def _read_address(text: str) -> None:
             _check_told(error)
         else:
             assert address.raw_host
+            assert str(address.with_fragment(None))
+            assert len(origin(address)) < 200
 
 
 def _check_told(error: ImageError) -> None:

@@ -23,6 +23,7 @@ from stream_app.image_budget import ByteBudget
 from stream_app.image_cache import ImageLookup
 from stream_app.image_fetching import ImageFetcher, ImageFetchSettings
 from stream_app.image_hosts import HostPauses
+from stream_app.image_urls import parse_url
 from tests.picture_server import PICTURE, PRIVATE, PUBLIC, PictureServer, redirect, response
 from tests.strategies import damaged
 
@@ -475,6 +476,18 @@ class TestBatches:
                 urls[4]: ImageReason.INVALID_URL,
             }
         assert len(server.requests) == 2
+
+    async def test_an_address_that_breaks_our_own_code_costs_the_others_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def parse(url: str, **more: Any) -> URL:
+            return parse_url(url, **more) if "1.jpg" in url else URL(str(1 // 0))
+
+        monkeypatch.setattr("stream_app.image_fetching.parse_url", parse)
+        async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+            found = await fetcher.fetch_all([server.url("/1.jpg"), server.url("/2.jpg")])
+        assert list(found.values()) == [PICTURE, ImageReason.UNAVAILABLE]
+        assert "unexpected fault" in caplog.text
 
     async def test_the_pictures_of_a_batch_are_bounded_together(self) -> None:
         async def respond(path: str, writer: asyncio.StreamWriter) -> None:
