@@ -54,7 +54,7 @@ class ImageReason(StrEnum):
     TOO_MANY_REDIRECTS = "too_many_redirects"
     """The address leads to another one too many times."""
     TIMEOUT = "timeout"
-    """It did not come in time."""
+    """It did not come, or was not decoded, in time."""
     UNAVAILABLE = "unavailable"
     """The server could not be reached or refused."""
 

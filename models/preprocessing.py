@@ -1,5 +1,6 @@
 """From products to what a network takes: the one preprocessing, for training and for serving."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 
@@ -22,16 +23,28 @@ class Preprocessor:
     """Prepares products for a model of a text encoder, an image encoder or both.
 
     Holds no state of its own: any number of threads may share one. A product comes out the same alone and in
-    any batch.
+    any batch, unless the pictures of the batch take longer than all pictures may.
+
+    Args:
+        text: reads titles and descriptions, if any.
+        image: says what pictures are to be brought to, if any.
+        limits: how much work pictures may be.
+        clock: seconds on a clock that never goes back.
     """
 
     def __init__(
-        self, text: TextEncoder | None, image: ImageEncoder | None, limits: ImageLimits | None = None
+        self,
+        text: TextEncoder | None,
+        image: ImageEncoder | None,
+        limits: ImageLimits | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._text = text
         self._image_size = None if image is None else image.image_size
         self._resize = Resize.FIT if image is None else image.resize
         self._limits = limits or ImageLimits()
+        self._clock = clock
 
     def prepare(self, products: Sequence[Product], executor: Executor | None = None) -> PreparedBatch:
         """B products as arrays, in their order; never fails because of what is in one of them.
@@ -54,7 +67,8 @@ class Preprocessor:
             )
         run: Callable[..., Iterable[Picture]] = map if executor is None else executor.map
         rows = [row for row, product in enumerate(products) if product.image is not None]
-        decoding = run(self._decode, [products[row].image for row in rows])
+        until = self._clock() + self._limits.max_batch_seconds
+        decoding = run(lambda data: self._decode(data, until), [products[row].image for row in rows])
         text = self._featurize(products)
         pictures = dict(zip(rows, decoding, strict=True))
         usable = {row: pixels for row, pixels in pictures.items() if isinstance(pixels, np.ndarray)}
@@ -72,7 +86,9 @@ class Preprocessor:
             return TextFeatures.absent(len(products))
         return self._text.featurize([(product.title, product.description) for product in products])
 
-    def _decode(self, data: bytes) -> Picture:
+    def _decode(self, data: bytes, until: float) -> Picture:
+        if self._clock() > until:
+            return ImageReason.TIMEOUT
         try:
             return decode_image(data, self._image_size or 0, self._limits, self._resize)
         except ImageError as error:

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 
-from models.errors import ImageError
 from models.explain.product import ProductExplainer
 from stream_app.batching import Batch, BatchSettings, Record
 from stream_app.dead_letters import dead_letter, failure_of
@@ -127,17 +126,11 @@ class ExplanationLane(Lane):
             goes_on=self.goes_on,
         )
 
-    async def _fetch_pictures(self, requests: list[Request]) -> dict[str, Picture]:
+    async def _fetch_pictures(self, requests: list[Request]) -> Mapping[str, Picture]:
         images = (request.listing.image for request in requests)
-        urls = {image.url for image in images if image is not None and image.url is not None}
-        fetched = await asyncio.gather(*(self._fetch(url) for url in urls))
-        return dict(zip(urls, fetched, strict=True))
-
-    async def _fetch(self, url: str) -> Picture:
-        try:
-            return await self._parts.pictures.fetch(url)
-        except ImageError as error:
-            return error.reason
+        return await self._parts.pictures.fetch_all(
+            image.url for image in images if image is not None and image.url is not None
+        )
 
     def _outgoing(self, answered: Answered) -> tuple[list[Outgoing], list[Rejected]]:
         settings = self._settings

@@ -13,9 +13,21 @@ from yarl import URL
 
 from models.errors import ImageError, ImageReason
 
-__all__ = ["Network", "check_url", "is_fetchable", "is_odd_literal", "origin", "parse_url", "read_url"]
+__all__ = [
+    "Network",
+    "check_url",
+    "host_is_allowed",
+    "host_pattern",
+    "is_fetchable",
+    "is_odd_literal",
+    "origin",
+    "parse_url",
+    "read_url",
+]
 
 MAX_URL_CHARACTERS = 8_192
+ANY_BELOW = "*."
+"""In front of a host it stands for every host below it."""
 
 Network = IPv4Network | IPv6Network
 
@@ -53,26 +65,32 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-def parse_url(url: str, *, allow_http: bool) -> URL:
+def parse_url(url: str, *, allow_http: bool, allowed_hosts: Sequence[str] = ()) -> URL:
     """Read a URL as written by a producer and check what can be checked before any connection.
 
+    Args:
+        url: as it was written.
+        allow_http: whether http:// is allowed beside https://.
+        allowed_hosts: what `host_pattern` gave; only these hosts are allowed, or all when there are none.
+
     Raises:
-        ImageError: `invalid_url` when it is none, `blocked` when its scheme, credentials or spelling of the
-            host are not allowed.
+        ImageError: `invalid_url` when it is none, `blocked` when its scheme, credentials, host or spelling of
+            the host are not allowed.
     """
     if len(url) > MAX_URL_CHARACTERS:
         raise ImageError(
             ImageReason.INVALID_URL, f"a URL of {len(url)} characters; {MAX_URL_CHARACTERS} are allowed"
         )
-    return check_url(read_url(url.strip()), allow_http=allow_http)
+    return check_url(read_url(url.strip()), allow_http=allow_http, allowed_hosts=allowed_hosts)
 
 
-def check_url(address: URL, *, allow_http: bool) -> URL:
+def check_url(address: URL, *, allow_http: bool, allowed_hosts: Sequence[str] = ()) -> URL:
     """Return the URL when its scheme, credentials and host are allowed; used again for each redirect.
 
     Raises:
         ImageError: as `parse_url`.
     """
+    _read_parts(address)
     schemes = ("https", "http") if allow_http else ("https",)
     if not address.scheme:
         raise ImageError(ImageReason.INVALID_URL, "a relative URL; it must begin with https://")
@@ -86,7 +104,40 @@ def check_url(address: URL, *, allow_http: bool) -> URL:
         raise ImageError(ImageReason.BLOCKED, f"{origin(address)}: a URL with a password is not allowed")
     if is_odd_literal(address.raw_host):
         raise ImageError(ImageReason.BLOCKED, f"{origin(address)}: write an address as four decimal numbers")
+    if allowed_hosts and not host_is_allowed(address.raw_host, allowed_hosts):
+        raise ImageError(ImageReason.BLOCKED, f"{origin(address)} is not among the allowed hosts")
     return address
+
+
+def host_pattern(text: str) -> str:
+    """A host, or `*.` and a host, in the one form that hosts of URLs are compared in.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    below = text.startswith(ANY_BELOW)
+    try:
+        host = URL(f"https://{text.removeprefix(ANY_BELOW)}/")
+        parts = host.raw_host, host.raw_path, host.raw_user, host.explicit_port
+    except Exception as error:  # yarl raises more than ValueError
+        raise ValueError(f"{text[:100]!r} is no host") from error
+    name = _same_form(parts[0] or "")
+    if not name or "*" in name or parts[1:] != ("/", None, None) or "?" in text or "#" in text:
+        raise ValueError(f"{text[:100]!r} is no host; write shop.example or *.shop.example, without a port")
+    return ANY_BELOW + name if below else name
+
+
+def host_is_allowed(host: str, allowed_hosts: Sequence[str]) -> bool:
+    """Say whether a host, as yarl encodes it, is one of these, or below one that is written with `*.`."""
+    name = _same_form(host)
+    return any(
+        name.endswith(allowed[1:]) if allowed.startswith(ANY_BELOW) else name == allowed
+        for allowed in allowed_hosts
+    )
+
+
+def _same_form(host: str) -> str:
+    return host.lower().removesuffix(".")
 
 
 def read_url(text: str) -> URL:
@@ -97,10 +148,22 @@ def read_url(text: str) -> URL:
     """
     try:
         address = URL(text)
-        _ = address.port, address.raw_host  # read late by some releases of yarl, and refused then
-        return address
-    except ValueError as error:
-        raise ImageError(ImageReason.INVALID_URL, f"not a URL: {str(error)[:100]}") from error
+    except Exception as error:  # not only ValueError: yarl raises IndexError for https://a[b]@
+        raise _not_a_url(error) from error
+    _read_parts(address)
+    return address
+
+
+def _read_parts(address: URL) -> None:
+    """Read what yarl reads late, of a URL that was joined too, and may refuse only then."""
+    try:
+        _ = address.port, address.raw_host
+    except Exception as error:  # as above
+        raise _not_a_url(error) from error
+
+
+def _not_a_url(error: Exception) -> ImageError:
+    return ImageError(ImageReason.INVALID_URL, f"not a URL: {str(error)[:100]}")
 
 
 def origin(address: URL) -> str:

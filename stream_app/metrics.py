@@ -33,6 +33,7 @@ from prometheus_client.registry import Collector
 
 from models.errors import ImageReason
 from schemas.dead_letters import Reason, Stage
+from stream_app.image_cache import ImageLookup
 
 SECONDS_PER_DAY = 86_400.0
 STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -198,6 +199,10 @@ class ServiceMetrics:
         """Count wanted pictures: `None` when used, else why the product was classified without it."""
         self._pictures[reason or PICTURE_USED].inc(num_pictures)
 
+    def picture_looked_up(self, lookup: ImageLookup) -> None:
+        """Count one picture that was asked for by its address."""
+        self._image_lookups[lookup].inc()
+
     def latency(self, seconds: float) -> None:
         """Record one event's age when its category was published; see `latencies`."""
         self.latencies((seconds,))
@@ -292,6 +297,12 @@ class ServiceMetrics:
         self._dead_letters = {(s, r): dead_letters.labels(s, r) for s in Stage for r in Reason}
         pictures = self._counter("images", "Wanted pictures: used, or why they were not.", "outcome")
         self._pictures = {outcome: pictures.labels(outcome) for outcome in (PICTURE_USED, *ImageReason)}
+        lookups = self._counter(
+            "image_lookups",
+            "Pictures asked for by address: kept, shared with another, or fetched.",
+            "outcome",
+        )
+        self._image_lookups = {lookup: lookups.labels(lookup) for lookup in ImageLookup}
         self._latency = BulkHistogram(
             "shelver_event_latency_seconds",
             "From the broker's timestamp of a listing to its published category.",

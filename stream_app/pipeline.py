@@ -8,12 +8,11 @@ preparing and inference happen in threads; the loop only moves things along.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from models.errors import ImageError
 from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.assigning import explanation_requests, outgoing
@@ -35,8 +34,8 @@ T = TypeVar("T")
 class FetchesPictures(Protocol):
     """Where pictures behind an address come from."""
 
-    async def fetch(self, url: str) -> bytes:
-        """The bytes of the file; raises ImageError with the reason when it cannot be had."""
+    async def fetch_all(self, urls: Iterable[str]) -> Mapping[str, Picture]:
+        """By address, the bytes of the file or the reason why it cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +108,11 @@ class ListingLane(Lane):
         pictures: Mapping[str, Picture] = {}
         if urls := picture_urls(decoded):
             with self._parts.metrics.stage(PipelineStep.FETCH_IMAGES):
-                fetched = await asyncio.gather(*(self._fetch(url) for url in urls))
-            pictures = dict(zip(urls, fetched, strict=True))
+                pictures = await self._parts.pictures.fetch_all(urls)
         with self._parts.metrics.stage(PipelineStep.PREPARE):
             return await self._in_thread(
                 lambda: prepare_listings(decoded, classifier, pictures, self._picture_threads)
             )
-
-    async def _fetch(self, url: str) -> Picture:
-        try:
-            return await self._parts.pictures.fetch(url)
-        except ImageError as error:
-            return error.reason
 
     async def _score(self, prepared: Prepared, classifier: Classifier) -> Scored:
         with self._parts.metrics.stage(PipelineStep.INFERENCE):

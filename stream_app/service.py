@@ -8,8 +8,10 @@ from typing import Any
 
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
+from stream_app.codecs import require_codecs
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, WholeFetchApp, assigned_partitions, group_is_joined
+from stream_app.header_names import read_any_header_name
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
@@ -56,7 +58,7 @@ class Service:
         """Serve health, load the model, make sure of the topics, connect; records are taken from then on.
 
         Raises:
-            schemas.errors.ShelverError: a port, a model version, a topic or the brokers cannot be had.
+            schemas.errors.ShelverError: a codec, a port, a model, a topic or the brokers cannot be had.
         """
         try:
             await self._start_parts()
@@ -88,6 +90,8 @@ class Service:
 
     async def _start_parts(self) -> None:
         owned, settings = self._owned, self.settings
+        require_codecs()
+        read_any_header_name()
         health = HealthServer(
             settings,
             liveness=self.liveness,
@@ -99,7 +103,9 @@ class Service:
         self._inference = await asyncio.to_thread(Inference.load, settings, max_batch=settings.max_batch)
         owned.callback(self._inference.stop)
         self.metrics.model_loaded(self._inference.classifier.name, self._inference.classifier.version)
-        pictures = await owned.enter_async_context(ImageFetcher(settings))
+        pictures = await owned.enter_async_context(
+            ImageFetcher(settings, on_lookup=self.metrics.picture_looked_up)
+        )
         publisher = await self._connect()
         parts = Collaborators(self._app.flow.ledger, self._inference, publisher, pictures, self.metrics)
         on_room = self._app.flow.room_changed.set

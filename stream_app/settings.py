@@ -6,11 +6,13 @@ since their modules load torch, which a command line that only wants a broker ad
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettingError
 
 from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES
 from stream_app.batching import BatchSettings
@@ -151,6 +153,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except UnreadableSettingError as error:
+        raise SettingsError(_explain_unreadable(error)) from None
 
 
 def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
@@ -167,6 +171,12 @@ def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             nearest = difflib.get_close_matches(variable.upper(), known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else "`shelver worker --help` lists all settings."
             raise SettingsError(f"environment variable {variable} is no setting; {hint}")
+
+
+def _explain_unreadable(error: UnreadableSettingError) -> str:
+    field = re.search(r'field "(\w+)"', str(error))
+    name = PREFIX + field[1].upper() if field else str(error)
+    return f'{name}: should be written as JSON; a list is ["first", "second"]'
 
 
 def _explain(error: ValidationError) -> str:

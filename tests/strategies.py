@@ -179,7 +179,7 @@ def listing_bodies() -> st.SearchStrategy[dict[str, Any]]:
 
 def hostile_bytes() -> st.SearchStrategy[bytes]:
     """Values that are wrong in every way seen so far, and some that are right."""
-    documents = (listing_bodies() | json_values()).map(json.dumps) | st.sampled_from(_WRONG_DOCUMENTS)
+    documents = (listing_bodies() | json_values()).map(json.dumps) | st.sampled_from(WRONG_DOCUMENTS)
     encoded = st.builds(
         lambda text, encoding: text.encode(encoding, errors="replace"),
         documents,
@@ -188,7 +188,23 @@ def hostile_bytes() -> st.SearchStrategy[bytes]:
     framed = st.builds(
         lambda schema_id, value: b"\0" + schema_id + value, st.binary(min_size=4, max_size=4), encoded
     )
-    return st.binary(max_size=64) | encoded | framed | _damaged(encoded)
+    return st.binary(max_size=64) | encoded | framed | damaged(encoded)
+
+
+def damaged(values: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Values cut short, with something put in between, or with bytes changed."""
+
+    @st.composite
+    def change(draw: st.DrawFn) -> bytes:
+        value = bytearray(draw(values))
+        if value and draw(st.booleans()):
+            for place in draw(st.lists(st.integers(0, len(value) - 1), max_size=6)):
+                value[place] = draw(st.integers(0, 255))
+        start = draw(st.integers(0, len(value)))
+        end = draw(st.integers(start, len(value)) | st.just(start))
+        return bytes(value[:start]) + draw(st.binary(max_size=4)) + bytes(value[end:])
+
+    return change()
 
 
 def record_headers() -> st.SearchStrategy[list[tuple[str, bytes | None]]]:
@@ -203,20 +219,7 @@ def record_headers() -> st.SearchStrategy[list[tuple[str, bytes | None]]]:
     return st.lists(st.tuples(st.sampled_from(HEADER_NAMES) | st.text(max_size=8), contents), max_size=5)
 
 
-def _damaged(values: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Values cut short or with something put in between."""
-
-    @st.composite
-    def damage(draw: st.DrawFn) -> bytes:
-        value = draw(values)
-        start = draw(st.integers(0, len(value)))
-        end = draw(st.integers(start, len(value)))
-        return value[:start] + draw(st.binary(max_size=4)) + value[end:]
-
-    return damage()
-
-
-_WRONG_DOCUMENTS = (
+WRONG_DOCUMENTS = (
     "",
     "null",
     "NaN",

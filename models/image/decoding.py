@@ -7,11 +7,16 @@ taken for sRGB, CMYK is read as Adobe writes it (inverted), samples of 16 bits l
 several frames the first is taken. A JPEG is read at a fraction of its size where that is still large enough.
 
 Pillow's plugins are called by name, not through `Image.open`, so no other format is ever tried.
+
+A few bytes can announce many pixels. Memory is bounded by what one large picture takes (`ImageLimits`), in
+however many threads: two that are held whole are never decoded at the same time.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -54,6 +59,13 @@ _WHITE: Final = (255, 255, 255)
 
 # A hostile progressive JPEG goes over all its pixels thousands of times, an honest one about ten times.
 _MAX_SCANS_OF_LARGEST: Final = 16
+_MAX_SIDE_PX: Final = 65_535
+"""The longest side that a JPEG can have; resizing takes memory by the longer side, not by the pixels."""
+_SMALL_PIXELS: Final = 4_000_000
+"""Pictures of up to so many pixels are decoded side by side, whatever their format."""
+_LARGE_PICTURES: Final = Lock()
+_STRIP_PIXELS: Final = 1_000_000
+"""Pixels that are laid on white at a time."""
 _MAX_BEYOND: Final = 8
 """How many squares long a picture is made at most before it is cropped to one; a longer one is squeezed."""
 
@@ -78,6 +90,16 @@ class ImageLimits(BaseModel):
     max_image_pixels: int = Field(
         50_000_000, gt=0, description="Most pixels of a picture, as its header announces them."
     )
+    max_whole_pixels: int = Field(
+        25_000_000,
+        gt=0,
+        description="Most pixels of a picture that is no JPEG and so is read whole, at up to 20 bytes each.",
+    )
+    max_batch_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="Longest time, in seconds, for a batch's pictures; those not begun by then are dropped.",
+    )
 
 
 def decode_image(
@@ -97,7 +119,8 @@ def decode_image(
     container = open_container(data)
     _check_size(container, limits)
     try:
-        return _decode(container, size_px, resize)
+        with _turn(container):
+            return _decode(container, size_px, resize)
     except Exception as error:  # Pillow raises almost anything on damaged files
         raise _as_image_error(error, container) from error
 
@@ -146,16 +169,22 @@ def locate_square(data: bytes, size_px: int, resize: Resize = Resize.FIT) -> Squ
 
 
 def _check_size(container: Container, limits: ImageLimits) -> None:
-    num_pixels = container.width * container.height
+    size = f"{container.width} x {container.height} pixels"
     if container.width <= 0 or container.height <= 0:
-        raise ImageError(ImageReason.CORRUPT, f"the picture is {container.width} x {container.height} pixels")
-    if num_pixels > limits.max_image_pixels:
+        raise ImageError(ImageReason.CORRUPT, f"the picture is {size}")
+    if max(container.width, container.height) > _MAX_SIDE_PX:
+        raise ImageError(
+            ImageReason.TOO_MANY_PIXELS, f"the picture has {size}, {_MAX_SIDE_PX} are allowed for a side"
+        )
+    allowed = limits.max_image_pixels
+    if container.image_format is not ImageFormat.JPEG:
+        allowed = min(allowed, limits.max_whole_pixels)
+    if container.num_pixels > allowed:
         raise ImageError(
             ImageReason.TOO_MANY_PIXELS,
-            f"the picture has {container.width} x {container.height} pixels, "
-            f"{limits.max_image_pixels} are allowed",
+            f"the picture has {size}, {allowed} are allowed for {container.image_format}",
         )
-    if num_pixels * container.num_scans > limits.max_image_pixels * _MAX_SCANS_OF_LARGEST:
+    if container.num_pixels * container.num_scans > limits.max_image_pixels * _MAX_SCANS_OF_LARGEST:
         raise ImageError(
             ImageReason.TOO_MANY_PIXELS, f"the picture goes over its pixels {container.num_scans} times"
         )
@@ -167,9 +196,18 @@ def _as_image_error(error: Exception, container: Container) -> ImageError:
     return ImageError(reason, f"the {container.image_format} file cannot be decoded ({fault})")
 
 
+def _turn(container: Container) -> AbstractContextManager[object]:
+    """Entered once it is this picture's turn to be in memory."""
+    if container.is_decoded_whole and container.num_pixels > _SMALL_PIXELS:
+        return _LARGE_PICTURES
+    return nullcontext()
+
+
 def _decode(container: Container, size_px: int, resize: Resize) -> NDArray[np.uint8]:
     scaled = _scaled(container.width, container.height, size_px, resize)
     with _PLUGINS[container.image_format](BytesIO(container.data)) as picture:
+        if picture.size != (container.width, container.height):  # a second header, larger than the first
+            raise ValueError(f"its parts say {container.width} x {container.height} and {picture.size}")
         picture.draft(None, scaled)
         rgb = _to_rgb(picture, container.bit_depth).resize(scaled, Image.Resampling.BILINEAR)
     if container.orientation in _TURNS:
@@ -198,10 +236,13 @@ def _to_rgb(picture: ImageFile.ImageFile, bit_depth: int) -> Image.Image:
     picture.load()
     image = _eight_bits(picture, bit_depth)
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    with_alpha = image.convert("RGBA")
+        return image if image.mode == "RGB" else image.convert("RGB")
     on_white = Image.new("RGB", image.size, _WHITE)
-    on_white.paste(with_alpha, mask=with_alpha)
+    num_rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, num_rows):
+        below = min(top + num_rows, image.height)
+        strip = image.crop((0, top, image.width, below)).convert("RGBA")
+        on_white.paste(strip, (0, top), mask=strip)
     return on_white
 
 

@@ -4,10 +4,16 @@ import base64
 from collections import Counter
 from pathlib import Path
 
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
 from schemas.dead_letters import Reason, Stage
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import OutputReader, Sent, Topics, Worker, committed, listing, publish
+from tests.unencodable import RawName, write_raw_names
 
 FRAMED = b"\x00\x00\x00\x00\x07"
 MEGABYTE = 2**20
@@ -140,6 +146,32 @@ def assert_odd_ones_are_told(messages: list) -> None:  # type: ignore[type-arg]
     assert len(by_event["e-0"]["alternatives"]) >= 1
 
 
+async def test_a_header_name_that_is_no_text_stops_nobody(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    demo_repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topics = Topics.named(topic_names)
+    await create_topics(topics.listed, topics.assigned, topics.dead, num_partitions=1)
+    records = [listing(number) for number in range(20)]
+    records[7] = (b"k", records[7][1], [(RawName(b"\xff\xfe"), b"1"), ("ce_id", b"e")])
+    records[9] = (b"k", b"no listing", [(RawName(b"na\xc3"), None)])
+    with monkeypatch.context() as patched:
+        write_raw_names(patched)
+        await publish(kafka.bootstrap, topics.listed, records)
+    async with OutputReader(kafka.bootstrap, topics) as reader:
+        with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker.log") as worker:
+            output = await reader.until(20)
+            assert await worker.stop() == 0
+    assert set(output.assigned) == {f"e-{number}" for number in range(20) if number != 9}
+    ((_, value, headers),) = output.dead
+    assert value == b"no listing"
+    assert "na\ufffd" in headers
+
+
 async def test_inline_pictures_are_used_and_every_codec_is_read(
     kafka: EmbeddedBroker,
     topic_names: TopicNames,
@@ -148,18 +180,34 @@ async def test_inline_pictures_are_used_and_every_codec_is_read(
     sample_catalogue: Path,
     tmp_path: Path,
 ) -> None:
-    from aiokafka import AIOKafkaProducer
-
     topics = Topics.named(topic_names)
     await create_topics(topics.listed, topics.assigned, topics.dead, num_partitions=2)
     picture = next((sample_catalogue / "images" / "image_train").iterdir()).read_bytes()
     image = {"data": base64.b64encode(picture).decode()}
-    for number, codec in enumerate(("gzip", "snappy", "lz4", "zstd", None)):
+
+    async def send(number: int, codec: str | None) -> None:
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type=codec) as producer:
             key, value, _ = listing(number, image=image)
             await producer.send_and_wait(topics.listed, key=key, value=value)
+
+    for number, codec in enumerate(("gzip", "snappy", "lz4", "zstd", None)):
+        await send(number, codec)
+    await compress_topic(kafka, topics.listed, "zstd")
+    await send(5, None)
     async with OutputReader(kafka.bootstrap, topics) as reader:
         with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker.log") as worker:
-            output = await reader.until(5)
+            output = await reader.until(6)
             assert await worker.stop() == 0
     assert {message["modalities"]["image"] for message in output.messages} == {"used"}  # type: ignore[index]
+
+
+async def compress_topic(kafka: EmbeddedBroker, topic: str, codec: str) -> None:
+    """Have the broker compress what arrives from now on."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, {"compression.type": codec})]
+        )
+    finally:
+        await admin.close()

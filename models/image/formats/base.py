@@ -44,6 +44,16 @@ class Container:
     bit_depth: int = 8
     num_scans: int = 1
 
+    @property
+    def num_pixels(self) -> int:
+        """Of the picture as stored."""
+        return self.width * self.height
+
+    @property
+    def is_decoded_whole(self) -> bool:
+        """Whether a decoder holds all its pixels at once; only a JPEG of one scan is shrunk row by row."""
+        return self.image_format is not ImageFormat.JPEG or self.num_scans > 1
+
 
 def truncated(image_format: ImageFormat) -> ImageError:
     """The error of a file that ends too soon."""

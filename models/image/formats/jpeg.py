@@ -11,7 +11,6 @@ from models.image.formats.exif import read_orientation
 
 __all__ = ["read_jpeg"]
 
-_STANDALONE: Final = frozenset((0x01, *range(0xD0, 0xD9)))
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _END: Final = 0xD9
 _SCAN: Final = 0xDA
@@ -20,9 +19,11 @@ _EXIF_PREFIX: Final = b"Exif\0\0"
 # Application segments 0 (JFIF) and 14 (Adobe) tell how colours are coded; the others and comments do not.
 _UNNEEDED: Final = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))
 
-_MARKER: Final = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+# Of a run of 0xFF only the last counts, and markers that stand alone (0x01, 0xD0 to 0xD8) are passed over.
+# Both patterns are two bytes long, so that a search takes one pass whatever the bytes are.
+_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 # Within coded data only these end a scan; decoders take anything else for damaged data and read on.
-_MARKER_AFTER_SCAN: Final = re.compile(rb"\xff+([\xc4\xcc\xd9-\xdd\xe0-\xef\xfe])")
+_MARKER_AFTER_SCAN: Final = re.compile(rb"\xff([\xc4\xcc\xd9-\xdd\xe0-\xef\xfe])")
 
 Segment = tuple[int, int, int]
 """Marker, first byte with its 0xFF, byte behind the last; of a scan only the header."""
@@ -60,10 +61,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
     """All segments, up to the end of the first picture or of the data."""
     position, pattern = 2, _MARKER
     while match := pattern.search(data, position):
-        marker, start = match[1][0], match.end() - 2
-        if marker in _STANDALONE:
-            position = match.end()
-            continue
+        marker, start = match[1][0], match.start()
         if marker == _END:
             yield marker, start, match.end()
             return

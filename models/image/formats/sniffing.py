@@ -48,7 +48,7 @@ _SNIFFED_BYTES: Final = 1024
 
 
 def open_container(data: bytes) -> Container:
-    """The first picture of a file; time linear in its size, 2 GB a second and more.
+    """The first picture of a file; time linear in its size, for ordinary files 2 GB a second and more.
 
     Raises:
         ImageError: `empty`, `unsupported_format` (the message names what it is), `truncated` or `corrupt`.

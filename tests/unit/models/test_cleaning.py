@@ -140,38 +140,62 @@ def test_folding_is_the_lower_case_of_the_decomposed_text_without_marks() -> Non
     assert clean(text) == "".join(c for c in decomposed if not unicodedata.combining(c)).lower()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<div><table>" * 9_000,
-        "<" * 1_000_000,
-        "<a" * 500_000,
-        "<a b=" * 200_000,
-        '<a "' * 250_000,
-        "<!--" * 250_000,
-        "<!--" + "-" * 1_000_000,
-        "<script>" * 120_000,
-        "<script></style>" * 60_000,
-        "&" * 1_000_000,
-        "&a" * 500_000,
-        "&amp;" * 200_000,
-        "&#" + "9" * 1_000_000,
-        "&#x" + "f" * 1_000_000,
-        '<img src="data:image/png;base64,' + "A" * 1_000_000 + '">',
-        "data:a/b;" * 110_000,
-        "data:" * 200_000,
-        "data:image/png;base64," + "QUJD\n" * 200_000,
-        "\u202eעברית français " * 60_000,
-        "😀" * 10_000,
-        "e" + "\u0301" * 1_000_000,
-        "\u200b" * 1_000_000,
-        "\ud83d" * 1_000_000,
-        "\ufdfa" * 1_000_000,
-        " " * 1_000_000,
-        "".join(map(chr, range(sys.maxunicode + 1))),
-    ],
-    ids=lambda text: re.sub(r"[^a-z<&-]", ".", repr(text[:12])),
-)
+HUGE = [
+    "<div><table>" * 9_000,
+    "<" * 1_000_000,
+    "<a" * 500_000,
+    "<a b=" * 200_000,
+    '<a "' * 250_000,
+    "<!--" * 250_000,
+    "<!--" + "-" * 1_000_000,
+    "<script>" * 120_000,
+    "<script></style>" * 60_000,
+    "&" * 1_000_000,
+    "&a" * 500_000,
+    "&amp;" * 200_000,
+    "&#" + "9" * 1_000_000,
+    "&#x" + "f" * 1_000_000,
+    '<img src="data:image/png;base64,' + "A" * 1_000_000 + '">',
+    "data:a/b;" * 110_000,
+    "data:" * 200_000,
+    "data:image/png;base64," + "QUJD\n" * 200_000,
+    "\u202eעברית français " * 60_000,
+    "😀" * 10_000,
+    "e" + "\u0301" * 1_000_000,
+    "\u200b" * 1_000_000,
+    "\ud83d" * 1_000_000,
+    "\ufdfa" * 1_000_000,
+    " " * 1_000_000,
+    "&#" * 500_000,
+    "&#x" * 300_000,
+    "<a href='" * 100_000,
+    "<!-" * 300_000,
+    "<![CDATA[" * 100_000,
+    "</" * 500_000,
+    "a\0b" * 300_000,
+    "".join(map(chr, range(sys.maxunicode + 1))),
+]
+
+
+def start_of(text: str) -> str:
+    return re.sub(r"[^a-z<&-]", ".", repr(text[:12]))
+
+
+@pytest.mark.parametrize("text", HUGE, ids=start_of)
+def test_twice_the_text_takes_about_twice_the_time(text: str) -> None:
+    def seconds(length: int) -> float:
+        times = []
+        for _ in range(3):
+            start = process_time()
+            clean(text[:length])
+            times.append(process_time() - start)
+        return min(times)
+
+    # Anything quadratic takes seconds for 100,000 code points, and 4 times as many for twice that.
+    assert seconds(100_000) < 3 * seconds(50_000) + 0.05
+
+
+@pytest.mark.parametrize("text", HUGE, ids=start_of)
 def test_a_megabyte_of_anything_takes_little_time(text: str) -> None:
     clean_and_cut(text, max_characters=4096)
     start = process_time()
@@ -184,6 +208,19 @@ def test_a_megabyte_of_anything_takes_little_time(text: str) -> None:
 def test_text_behind_a_large_picture_is_still_read() -> None:
     picture = '<img src="data:image/png;base64,' + "A" * 1_000_000 + '">'
     assert clean_and_cut(f"avant {picture} après", max_characters=4096) == ("avant apres", False)
+
+
+def test_nothing_else_decodes_entities_or_folds_letters() -> None:
+    """One normalisation: whoever needs cleaned text calls this module."""
+    project = Path(__file__).parents[3]
+    rooms = ("schemas", "models", "training", "stream_app")
+    modules = [path for room in rooms for path in (project / room).rglob("*.py")]
+    others = [
+        path.relative_to(project).as_posix()
+        for path in modules
+        if re.search(r"unescape|unicodedata|HTMLParser", path.read_text(encoding="utf-8"))
+    ]
+    assert others == ["models/text/cleaning.py"]
 
 
 @pytest.mark.realdata

@@ -7,75 +7,25 @@ a listener that counts the connections it gets.
 import asyncio
 import gzip
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_network
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from yarl import URL
 
 from models.errors import ImageError, ImageReason
+from stream_app.image_budget import ByteBudget
+from stream_app.image_cache import ImageLookup
 from stream_app.image_fetching import ImageFetcher, ImageFetchSettings
 from stream_app.image_hosts import HostPauses
-
-PUBLIC = "127.0.0.1"
-PRIVATE = "127.0.0.2"
-PICTURE = b"\xff\xd8\xff\xe0 a picture"
-
-Respond = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
-
-
-class PictureServer:
-    """A server under the test's control: counts connections, keeps requests, answers what it is told."""
-
-    def __init__(self, respond: Respond | bytes = b"", host: str = PUBLIC, port: int = 0) -> None:
-        self._respond = respond
-        self._host = host
-        self.port = port
-        self.num_connections = 0
-        self.requests: list[str] = []
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self._host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
-        await self._server.wait_closed()
-
-    def url(self, path: str = "/1.jpg", host: str | None = None) -> str:
-        return f"http://{host or self._host}:{self.port}{path}"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.num_connections += 1
-        self._open.add(writer)
-        try:
-            while request := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
-                self.requests.append(request)
-                if isinstance(self._respond, bytes):
-                    writer.write(self._respond)
-                else:
-                    await self._respond(request.split()[1], writer)
-                await writer.drain()
-                if b"connection: close" in getattr(self._respond, "lower", bytes)():
-                    break
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            self._open.discard(writer)
-            writer.close()
+from stream_app.image_urls import parse_url
+from tests.picture_server import PICTURE, PRIVATE, PUBLIC, PictureServer, redirect, response
+from tests.strategies import damaged
 
 
 class FakeNames(AbstractResolver):
@@ -84,6 +34,9 @@ class FakeNames(AbstractResolver):
     def __init__(self, **names: Sequence[Sequence[str]]) -> None:
         self._answers = {name.replace("_", "."): list(answers) for name, answers in names.items()}
         self.num_lookups = 0
+
+    def add(self, name: str, *addresses: str) -> None:
+        self._answers[name] = [addresses]
 
     async def resolve(
         self,
@@ -112,17 +65,17 @@ class FakeNames(AbstractResolver):
         pass
 
 
-def response(body: bytes = PICTURE, status: str = "200 OK", **headers: str) -> bytes:
-    lines = {
-        "Content-Length": str(len(body)),
-        **{name.replace("_", "-"): value for name, value in headers.items()},
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
-
-
-def redirect(location: str, status: str = "302 Found") -> bytes:
-    return response(b"", status, Location=location)
+ANSWERS = (
+    response(),
+    redirect("/2.jpg"),
+    redirect("https://shop.example/"),
+    redirect("//a:b"),
+    response(status="404 Not Found"),
+    response(Content_Encoding="gzip"),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.0 200\r\n\r\nabc",
+    b"HTTP/1.1 100 Continue\r\n\r\n" + response(),
+)
 
 
 def settings(**changes: Any) -> ImageFetchSettings:
@@ -156,9 +109,10 @@ async def test_the_bytes_arrive_as_they_were_sent() -> None:
 
 async def test_connections_are_used_again() -> None:
     async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
-        for _ in range(5):
-            await fetcher.fetch(server.url())
+        for number in range(5):
+            await fetcher.fetch(server.url(f"/{number}.jpg"))
     assert server.num_connections == 1
+    assert len(server.requests) == 5
 
 
 async def test_a_body_without_an_announced_length_arrives_whole() -> None:
@@ -199,6 +153,12 @@ class TestAddresses:
             "100.64.0.1",
             "10.0.0.1",
             "[fd00:ec2::254]",
+            "224.0.0.1",
+            "[ff02::1]",
+            "[2001::7f00:1]",
+            "[::ffff:0:127.0.0.1]",
+            "255.255.255.255",
+            "192.168.0.1",
         ],
     )
     async def test_no_byte_reaches_this_machine_by_default(self, host: str) -> None:
@@ -263,8 +223,8 @@ class TestAddresses:
             PictureServer(response(Set_Cookie="a=b")) as server,
             ImageFetcher(settings()) as fetcher,
         ):
-            await fetcher.fetch(server.url())
-            await fetcher.fetch(server.url())
+            await fetcher.fetch(server.url("/1.jpg"))
+            await fetcher.fetch(server.url("/2.jpg"))
         assert "cookie" not in server.requests[1].lower()
 
 
@@ -297,8 +257,134 @@ class TestRedirects:
             fetcher = ImageFetcher(settings(image_allow_http=False))
             await fetcher.start()
             with pytest.raises(ImageError, match="scheme 'http' is not allowed"):
-                await fetcher._request(fetcher._pool(), URL(server.url()))
+                await fetcher._request(fetcher._pool(), URL(server.url()), ByteBudget(1_000))
             await fetcher.close()
+
+
+class TestAllowedHosts:
+    def settings(self, *hosts: str) -> ImageFetchSettings:
+        return settings(image_allowed_hosts=hosts)
+
+    @pytest.mark.parametrize("host", ["shop.example", "SHOP.example", "shop.example.", "a.cdn.example"])
+    async def test_an_allowed_host_is_fetched_from(self, host: str) -> None:
+        names = FakeNames(shop_example=[[PUBLIC]], a_cdn_example=[[PUBLIC]])
+        names.add("shop.example.", PUBLIC)
+        allowed = self.settings("Shop.Example", "*.cdn.example")
+        async with PictureServer(response()) as server, ImageFetcher(allowed, resolver=names) as fetcher:
+            assert await fetcher.fetch(server.url(host=host)) == PICTURE
+
+    @pytest.mark.parametrize("host", ["other.example", "cdn.example", "shop.example.evil.example", PUBLIC])
+    async def test_no_byte_reaches_another_host(self, host: str) -> None:
+        names = FakeNames(**{name.replace(".", "_"): [[PUBLIC]] for name in ("other.example", "cdn.example")})
+        allowed = self.settings("shop.example", "*.cdn.example")
+        async with PictureServer(response()) as server:
+            assert await reason_for(server.url(host=host), allowed, names) is ImageReason.BLOCKED
+        assert server.num_connections == 0
+        assert names.num_lookups == 0
+
+    async def test_a_redirect_to_another_host_is_not_followed(self) -> None:
+        names = FakeNames(shop_example=[[PUBLIC]], other_example=[[PUBLIC]])
+        async with PictureServer(response()) as other:
+            async with PictureServer(redirect(other.url(host="other.example"))) as server:
+                url = server.url(host="shop.example")
+                reason = await reason_for(url, self.settings("shop.example"), names)
+            assert reason is ImageReason.BLOCKED
+        assert other.num_connections == 0
+
+    async def test_an_allowed_host_with_a_private_address_stays_blocked(
+        self, private_server: PictureServer
+    ) -> None:
+        names = FakeNames(shop_example=[[PRIVATE]])
+        url = private_server.url(host="shop.example")
+        assert await reason_for(url, self.settings("shop.example"), names) is ImageReason.BLOCKED
+
+
+class TestSharing:
+    async def test_a_picture_is_fetched_once_and_kept_for_a_while(self) -> None:
+        now, lookups = [0.0], list[ImageLookup]()
+        async with (
+            PictureServer(response()) as server,
+            ImageFetcher(settings(), clock=lambda: now[0], on_lookup=lookups.append) as fetcher,
+        ):
+            for fragment in ("", "#a", "#b"):
+                assert await fetcher.fetch(server.url() + fragment) == PICTURE
+            assert len(server.requests) == 1
+            now[0] += settings().image_cache_seconds
+            assert await fetcher.fetch(server.url()) == PICTURE
+        assert len(server.requests) == 2
+        assert lookups == [ImageLookup.MISS, ImageLookup.HIT, ImageLookup.HIT, ImageLookup.MISS]
+
+    async def test_listings_that_want_one_address_at_once_share_a_request(self) -> None:
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.05)
+            writer.write(response())
+
+        lookups = list[ImageLookup]()
+        off = settings(image_cache_bytes=0)
+        async with (
+            PictureServer(respond) as server,
+            ImageFetcher(off, on_lookup=lookups.append) as fetcher,
+        ):
+            assert await fetcher.fetch(server.url()) == PICTURE
+            assert await asyncio.gather(*(fetcher.fetch(server.url()) for _ in range(20))) == [PICTURE] * 20
+        assert len(server.requests) == 2
+        assert lookups.count(ImageLookup.MISS) == 2
+        assert lookups.count(ImageLookup.SHARED) == 19
+
+    async def test_a_failure_is_told_to_all_who_wait_and_not_kept(self) -> None:
+        answers = [response(status="404 Not Found"), response()]
+
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.02)
+            writer.write(answers.pop(0))
+
+        async with PictureServer(respond) as server, ImageFetcher(settings()) as fetcher:
+            outcomes = await asyncio.gather(
+                *(fetcher.fetch(server.url()) for _ in range(3)), return_exceptions=True
+            )
+            assert [getattr(outcome, "reason", None) for outcome in outcomes] == [ImageReason.NOT_FOUND] * 3
+            assert await fetcher.fetch(server.url()) == PICTURE
+
+    async def test_one_who_stops_waiting_takes_nothing_from_the_others(self) -> None:
+        answered = asyncio.Event()
+
+        async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+            await answered.wait()
+            writer.write(response())
+
+        async with PictureServer(respond) as server, ImageFetcher(settings()) as fetcher:
+            first = asyncio.create_task(fetcher.fetch(server.url()))
+            second = asyncio.create_task(fetcher.fetch(server.url()))
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            first.cancel()
+            answered.set()
+            assert await second == PICTURE
+            assert first.cancelled()
+        assert len(server.requests) == 1
+
+    async def test_a_request_that_nobody_waits_for_is_cancelled(self) -> None:
+        async def never(_path: str, _writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(60)
+
+        async with PictureServer(never) as server, ImageFetcher(settings()) as fetcher:
+            waiting = [asyncio.create_task(fetcher.fetch(server.url())) for _ in range(2)]
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            assert server.url() not in fetcher._requests
+            assert await _all_other_tasks_end()
+
+
+async def _all_other_tasks_end() -> bool:
+    """Whether nothing of the fetcher runs on; the server's own task may."""
+    for _ in range(100):
+        if not any("_fetch_and_keep" in repr(task) for task in asyncio.all_tasks()):
+            return True
+        await asyncio.sleep(0)
+    return False
 
 
 class TestBodies:
@@ -357,6 +443,80 @@ class TestBodies:
         assert "accept-encoding: identity" in server.requests[0].lower()
 
 
+@given(damaged(st.sampled_from(ANSWERS)))
+@settings_of_hypothesis(max_examples=40)
+def test_any_answer_of_a_server_is_bytes_or_an_image_error(answer: bytes) -> None:
+    async def fetch() -> None:
+        limits = settings(image_fetch_timeout_seconds=0.2, image_fetch_max_bytes=4_096)
+        async with (
+            PictureServer(answer + b"connection: close") as server,
+            ImageFetcher(limits, resolver=FakeNames()) as fetcher,
+        ):
+            try:
+                body = await fetcher.fetch(server.url())
+            except ImageError as error:
+                reason = error.reason
+            else:
+                assert 0 < len(body) <= 4_096
+                return
+            assert isinstance(reason, ImageReason)
+
+    asyncio.run(fetch())
+
+
+class TestBatches:
+    async def test_a_batch_gets_bytes_or_reasons_by_address(self, private_server: PictureServer) -> None:
+        async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+            urls = [server.url("/1.jpg"), server.url("/2.jpg"), private_server.url(), "https://[", "x"]
+            assert await fetcher.fetch_all([*urls, *urls]) == {
+                urls[0]: PICTURE,
+                urls[1]: PICTURE,
+                urls[2]: ImageReason.BLOCKED,
+                urls[3]: ImageReason.INVALID_URL,
+                urls[4]: ImageReason.INVALID_URL,
+            }
+        assert len(server.requests) == 2
+
+    async def test_an_address_that_breaks_our_own_code_costs_the_others_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def parse(url: str, **more: Any) -> URL:
+            return parse_url(url, **more) if "1.jpg" in url else URL(str(1 // 0))
+
+        monkeypatch.setattr("stream_app.image_fetching.parse_url", parse)
+        async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
+            found = await fetcher.fetch_all([server.url("/1.jpg"), server.url("/2.jpg")])
+        assert list(found.values()) == [PICTURE, ImageReason.UNAVAILABLE]
+        assert "unexpected fault" in caplog.text
+
+    async def test_the_pictures_of_a_batch_are_bounded_together(self) -> None:
+        async def respond(path: str, writer: asyncio.StreamWriter) -> None:
+            writer.write(response(path.encode() * 100_000))
+
+        limits = settings(image_fetch_batch_bytes=1_000_000, image_cache_bytes=0)
+        async with PictureServer(respond) as server, ImageFetcher(limits) as fetcher:
+            for _ in range(2):  # the second batch has a budget of its own
+                found = await fetcher.fetch_all(server.url(f"/{number}") for number in range(8))
+                kept = [body for body in found.values() if isinstance(body, bytes)]
+                assert len(kept) == 5
+                assert set(map(len, kept)) == {200_000}
+                assert set(found.values()) - set(kept) == {ImageReason.TOO_LARGE}
+
+    async def test_what_failed_counts_no_more(self) -> None:
+        async def respond(path: str, writer: asyncio.StreamWriter) -> None:
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\nConnection: close\r\n\r\n"
+            writer.write(head + b"x" * 2_000 if path == "/cut" else response(b"x" * 2_000))
+            if path == "/cut":
+                writer.close()
+
+        async with PictureServer(respond) as server, ImageFetcher(settings()) as fetcher:
+            budget = ByteBudget(2_000)
+            with pytest.raises(ImageError):
+                await fetcher.fetch(server.url("/cut"), budget)
+            assert budget.num_bytes == 0
+            assert len(await fetcher.fetch(server.url("/whole"), budget)) == 2_000
+
+
 class TestTime:
     @pytest.mark.parametrize(
         "head", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"]
@@ -388,18 +548,41 @@ class TestTime:
         async def never(_path: str, _writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(60)
 
-        limits = settings(image_fetch_timeout_seconds=5, image_fetch_connections_per_host=1)
+        limits = settings(image_fetch_connections=4, image_fetch_connections_per_host=2)
         async with (
             PictureServer(never) as slow,
             PictureServer(response()) as quick,
             ImageFetcher(limits) as fetcher,
         ):
-            stuck = [asyncio.create_task(fetcher.fetch(slow.url())) for _ in range(10)]
+            stuck = [asyncio.create_task(fetcher.fetch(slow.url(f"/{n}"))) for n in range(100)]
+            await asyncio.sleep(0.05)
             assert await asyncio.wait_for(fetcher.fetch(quick.url()), 2) == PICTURE
             for task in stuck:
                 task.cancel()
             outcomes = await asyncio.gather(*stuck, return_exceptions=True)
             assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+
+    async def test_a_name_that_is_not_answered_costs_no_more_than_the_deadline(self) -> None:
+        class SlowNames(FakeNames):
+            async def resolve(self, host: str, *args: Any, **more: Any) -> list[ResolveResult]:
+                if host.startswith("slow"):
+                    await asyncio.sleep(60)
+                return await super().resolve(host, *args, **more)
+
+        limits = settings(image_fetch_timeout_seconds=0.2)
+        async with (
+            PictureServer(response()) as server,
+            ImageFetcher(limits, resolver=SlowNames(quick_example=[[PUBLIC]])) as fetcher,
+        ):
+            urls = [server.url(host=f"slow{number}.example") for number in range(20)]
+            urls.append(server.url(host="quick.example"))
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(*map(fetcher.fetch, urls), return_exceptions=True), 2
+            )
+        assert outcomes.pop() == PICTURE
+        assert {outcome.reason for outcome in outcomes if isinstance(outcome, ImageError)} == {
+            ImageReason.TIMEOUT
+        }
 
     async def test_a_server_that_refuses_connections_is_left_alone(self) -> None:
         async with PictureServer(response()) as server:
@@ -426,7 +609,7 @@ class TestTime:
             PictureServer(response()) as quick,
             ImageFetcher(limits) as fetcher,
         ):
-            urls = [slow.url(), *[quick.url()] * HostPauses.FAILURES_BEFORE_PAUSE]
+            urls = [slow.url(), *(quick.url(f"/{n}.jpg") for n in range(HostPauses.FAILURES_BEFORE_PAUSE))]
             outcomes = await asyncio.gather(*map(fetcher.fetch, urls), return_exceptions=True)
             assert {outcome.reason for outcome in outcomes if isinstance(outcome, ImageError)} == {
                 ImageReason.TIMEOUT
@@ -461,6 +644,15 @@ def test_any_text_ends_in_an_image_error(url: str) -> None:
 async def test_fetching_before_the_start_is_an_error_of_the_caller() -> None:
     with pytest.raises(RuntimeError, match="start"):
         await ImageFetcher(settings()).fetch("https://example.com/1.jpg")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "*", "*.", "https://shop.example", "shop.example:8080", "shop.example/x", "a@b.example", "a*.b"],
+)
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="is no host"):
+        ImageFetchSettings(image_allowed_hosts=(host,))
 
 
 @pytest.mark.parametrize("network", ["10.0.0.0/33", "10.0.0.1/8", "nonsense"])

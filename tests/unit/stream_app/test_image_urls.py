@@ -5,9 +5,17 @@ from ipaddress import ip_address, ip_network
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from models.errors import ImageError, ImageReason
-from stream_app.image_urls import is_fetchable, is_odd_literal, parse_url
+from stream_app.image_urls import (
+    check_url,
+    host_is_allowed,
+    host_pattern,
+    is_fetchable,
+    is_odd_literal,
+    parse_url,
+)
 
 PRIVATE_ADDRESSES = [
     "0.0.0.0",  # noqa: S104 - a target, nothing listens there
@@ -134,6 +142,8 @@ def test_a_plain_host_is_not_odd(host: str) -> None:
         ("https://@example.com/1.jpg", None),
         ("https:///1.jpg", ImageReason.INVALID_URL),
         ("https://[::1/1.jpg", ImageReason.INVALID_URL),
+        ("https://a[b]@", ImageReason.INVALID_URL),
+        ("https://a[b]@shop.example/", ImageReason.INVALID_URL),
         ("https://example.com:99999/1.jpg", ImageReason.INVALID_URL),
         ("https://example.com:x/1.jpg", ImageReason.INVALID_URL),
         ("https://127.1/1.jpg", ImageReason.BLOCKED),
@@ -167,3 +177,42 @@ def test_any_text_is_a_url_or_an_image_error(text: str) -> None:
         message = ""
         assert address.host
     assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "allowed"),
+    [
+        ("shop.example", "shop.example", True),
+        ("SHOP.Example.", "shop.example", True),
+        ("shop.example", "www.shop.example", False),
+        ("shop.example", "shop.example.evil.example", False),
+        ("shop.example", "notshop.example", False),
+        ("*.cdn.example", "a.cdn.example", True),
+        ("*.cdn.example", "a.b.cdn.example", True),
+        ("*.CDN.example", "A.cdn.EXAMPLE.", True),
+        ("*.cdn.example", "cdn.example", False),
+        ("*.cdn.example", "evilcdn.example", False),
+        ("*.cdn.example", "a.cdn.example.evil.example", False),
+        ("café.example", "xn--caf-dma.example", True),
+        ("xn--caf-dma.example", "CAFÉ.example", True),
+        ("*.café.example", "a.café.example", True),
+        ("cafe.example", "café.example", False),
+        ("10.20.0.5", "10.20.0.5", True),
+        ("[2001:4860::8]", "[2001:4860:0::8]", True),
+    ],
+)
+def test_hosts_are_compared_in_one_form(pattern: str, host: str, allowed: bool) -> None:
+    address = URL(f"https://{host}/1.jpg")
+    assert host_is_allowed(address.raw_host or "", [host_pattern(pattern)]) is allowed
+    if allowed:
+        assert parse_url(str(address), allow_http=False, allowed_hosts=[host_pattern(pattern)])
+        return
+    with pytest.raises(ImageError, match="is not among the allowed hosts") as caught:
+        parse_url(str(address), allow_http=False, allowed_hosts=[host_pattern(pattern)])
+    assert caught.value.reason is ImageReason.BLOCKED
+
+
+def test_a_joined_url_that_is_refused_late_is_an_image_error() -> None:
+    with pytest.raises(ImageError) as caught:
+        check_url(URL("https://example.com/").join(URL("//a:b", encoded=True)), allow_http=False)
+    assert caught.value.reason is ImageReason.INVALID_URL

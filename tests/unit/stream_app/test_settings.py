@@ -43,6 +43,22 @@ def test_a_secret_out_of_bounds_would_not_be_shown() -> None:
     assert "'many'" in _explain_one({"loc": ("max_batch",), "msg": "no number", "input": "many"})
 
 
+def test_a_list_is_read_as_json_and_brought_to_one_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELVER_IMAGE_ALLOWED_HOSTS", '["Shop.example.", "*.CDN.example"]')
+    assert load_settings().image_allowed_hosts == ("shop.example", "*.cdn.example")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("shop.example", "should be written as JSON"), ('["a/b"]', "'a/b' is no host")]
+)
+def test_a_list_that_cannot_be_read_is_explained(
+    monkeypatch: pytest.MonkeyPatch, value: str, told: str
+) -> None:
+    monkeypatch.setenv("SHELVER_IMAGE_ALLOWED_HOSTS", value)
+    with pytest.raises(SettingsError, match=f"^SHELVER_IMAGE_ALLOWED_HOSTS: .*{told}"):
+        load_settings()
+
+
 def test_no_name_is_declared_by_two_components() -> None:
     components = [base for base in Settings.__mro__ if issubclass(base, BaseModel) and base is not Settings]
     names = Counter(

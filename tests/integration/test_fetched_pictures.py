@@ -1,0 +1,82 @@
+"""Pictures behind addresses, through a whole worker: used, shared, refused; slow ones hold nobody up."""
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+
+from stream_app.broker import EmbeddedBroker
+from tests.conftest import CreateTopics, TopicNames
+from tests.integration.workers import OutputReader, Topics, Worker, listing, publish
+from tests.picture_server import PRIVATE, PUBLIC, PictureServer, redirect, response
+from tests.pictures import USABLE
+
+NUM_OF_EACH = 20
+
+
+async def test_pictures_are_fetched_once_and_never_from_private_addresses(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    demo_repository: Path,
+    tmp_path: Path,
+) -> None:
+    topics = Topics.named(topic_names)
+    await create_topics(topics.listed, topics.assigned, topics.dead, num_partitions=2)
+
+    async def respond(path: str, writer: asyncio.StreamWriter) -> None:
+        if path == "/never":
+            await asyncio.sleep(60)
+        if path == "/inside":
+            writer.write(redirect(private.url()))
+        writer.write(response(USABLE["jpeg"][0]))
+
+    async with (
+        PictureServer(response(), PRIVATE) as private,
+        PictureServer(respond) as shop,
+        OutputReader(kafka.bootstrap, topics) as reader,
+    ):
+        urls = {
+            "good": shop.url("/1.jpg"),
+            "inside": shop.url("/inside"),
+            "private": private.url(),
+            "odd": private.url(host="0x7f.2"),
+            "never": shop.url("/never"),
+            "elsewhere": "http://elsewhere.example/1.jpg",
+        }
+        records = [
+            listing(number, event_id=f"{kind}-{number}", image={"url": url})
+            for number in range(NUM_OF_EACH)
+            for kind, url in urls.items()
+        ]
+        await publish(kafka.bootstrap, topics.listed, records)
+        with Worker(
+            kafka.bootstrap,
+            topics,
+            demo_repository,
+            log=tmp_path / "worker.log",
+            image_allow_http=True,
+            image_allowed_networks=json.dumps([f"{PUBLIC}/32"]),
+            image_allowed_hosts=json.dumps([PUBLIC, PRIVATE]),
+            image_fetch_timeout_seconds=1,
+        ) as worker:
+            output = await reader.until(len(records))
+            lookups = await worker.metric("shelver_image_lookups_total")
+            misses = await worker.metric('shelver_image_lookups_total{outcome="miss"}')
+            assert await worker.stop() == 0
+        assert private.num_connections == 0
+
+    told = Counter(
+        (str(message["event_id"]).split("-")[0], message["image_reason"]) for message in output.messages
+    )
+    assert told == {
+        ("good", None): NUM_OF_EACH,
+        ("inside", "blocked"): NUM_OF_EACH,
+        ("private", "blocked"): NUM_OF_EACH,
+        ("odd", "blocked"): NUM_OF_EACH,
+        ("never", "timeout"): NUM_OF_EACH,
+        ("elsewhere", "blocked"): NUM_OF_EACH,
+    }
+    requests = Counter(request.split()[1] for request in shop.requests)
+    assert requests["/1.jpg"] == 1
+    assert lookups > misses
