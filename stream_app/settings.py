@@ -18,6 +18,7 @@ from stream_app.errors import SettingsError
 from stream_app.health import HealthSettings
 from stream_app.image_fetching import ImageFetchSettings
 from stream_app.logs import LogSettings
+from stream_app.progress import ProgressSettings
 from stream_app.publishing import PublishSettings
 from stream_app.topics import TopicSettings
 
@@ -69,7 +70,8 @@ class LaneSettings(BatchSettings, PrepareSettings, TopicSettings):
     hang_seconds: float = Field(
         120.0,
         gt=0,
-        description="Age, in seconds, of a batch in flight above which the worker calls itself dead.",
+        description="Age, in seconds, of a batch in flight above which the worker calls itself dead and "
+        "exits.",
     )
     event_source: str = Field(
         "/shelver", min_length=1, description="CloudEvents source of what is published."
@@ -129,6 +131,7 @@ class Settings(
     GroupSettings,
     LaneSettings,
     ExplanationSettings,
+    ProgressSettings,
     PublishSettings,
     InferenceSettings,
     ImageFetchSettings,

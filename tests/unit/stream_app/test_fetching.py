@@ -6,6 +6,7 @@ A red test here after an upgrade of faust-streaming says which name to look at f
 import inspect
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from faust.app.base import App
 from faust.transport import base
 from faust.transport.conductor import Conductor
@@ -53,6 +54,14 @@ def test_the_fetcher_still_runs_drain_messages_and_the_stop_still_waits_for_empt
 def test_commits_are_still_asked_for_through_the_two_overridden_names() -> None:
     assert "_filter_tps_with_pending_acks" in inspect.getsource(Consumer.force_commit)
     assert "_new_offset" in inspect.getsource(Consumer._filter_committable_offsets)
+
+
+def test_positions_are_still_read_where_the_consumer_keeps_them() -> None:
+    assert "self._consumer" in inspect.getsource(driver.AIOKafkaConsumerThread._ensure_consumer)
+    assert "self._thread" in inspect.getsource(ThreadDelegateConsumer.assignment)
+    assert "self._subscription.subscription.assignment" in inspect.getsource(AIOKafkaConsumer.position)
+    assert "state_value" in inspect.getsource(AIOKafkaConsumer.position)
+    assert "has_valid_position" in inspect.getsource(AIOKafkaConsumer.position)
 
 
 def test_the_conductor_still_keeps_channels_by_topic_name() -> None:
