@@ -21,14 +21,15 @@ class ProgressSettings(BaseModel):
     stall_seconds: float = Field(
         120.0,
         ge=1,
-        description="How long a partition may have records and not come further, or the group not be joined "
-        "while brokers answer, before the worker calls itself dead and exits; longer than "
-        "SHELVER_PUBLISH_TIMEOUT_SECONDS and than one batch takes.",
+        description="How long, in seconds, a partition may have records and come no further before the "
+        "worker calls itself dead and exits; also the group not be joined, beyond a rebalance. Brokers that "
+        "do not answer do not count.",
     )
     loop_stall_seconds: float = Field(
         60.0,
         ge=1,
-        description="How long the event loop may stand still before the process ends, its stack in the log.",
+        description="How long, in seconds, the event loop may stand still before the process ends, its stack "
+        "in the log.",
     )
 
 

@@ -137,7 +137,8 @@ class ProgressWatch:
         limit = self._settings.stall_seconds
         stalls = self._tracker.stalls(limit)
         faults = [str(stall) for stall in stalls]
-        if joining_seconds > limit:
+        # Others of the group may be waited for that long in good order.
+        if joining_seconds > limit + self._settings.rebalance_seconds:
             faults.append(f"the group is not joined after {joining_seconds:.0f} s, though brokers answer")
         # While brokers are away a batch may wait for them as long as the publisher does.
         patience = self._settings.hang_seconds + (0 if answered else self._settings.publish_timeout_seconds)

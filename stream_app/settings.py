@@ -143,6 +143,11 @@ class Settings(
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
+    @property
+    def rebalance_seconds(self) -> float:
+        """Longest that the group waits, at a rebalance, for a worker that drains."""
+        return max(30.0, self.drain_seconds + 10)
+
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings from the environment; ``overrides`` win where they are not None.
