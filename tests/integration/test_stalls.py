@@ -168,10 +168,12 @@ async def test_large_pictures_and_a_slow_model_keep_the_loop_and_the_group_going
             await publishing
             output = await reader.until(64)
         lag = await worker.metric("shelver_event_loop_lag_seconds")
+        _, exposition = await asyncio.to_thread(worker.get, "/metrics")
         print(f"loop lag {lag:.3f} s, {len(waits)} answers, median {statistics.median(waits):.3f} s")
         assert await worker.stop() == 0
     assert statistics.median(waits) < 0.5
     assert lag < 2, "heartbeats are due every 1.2 s, the session ends after 6 s"
     assert output.num_duplicates == 0
     assert not output.dead
-    assert "rebalanced" not in (tmp_path / "worker.log").read_text()
+    assert 'shelver_images_total{outcome="used"} 64.0' in exposition
+    assert "rebalanc" not in (tmp_path / "worker.log").read_text()

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 
 from stream_app.loop_watch import LargestLately, LoopWatch, StandstillDetector
 
@@ -58,6 +59,11 @@ async def test_a_loop_that_turns_tells_its_lag_and_goes_on() -> None:
     beats = asyncio.create_task(watch.run())
     while not lags:
         await asyncio.sleep(0.01)
+    num_before = len(lags)
+    time.sleep(0.3)
+    while len(lags) == num_before:
+        await asyncio.sleep(0.01)
     watch.stop()
     beats.cancel()
     assert min(lags) >= 0.0
+    assert lags[-1] >= 0.15, "the loop was held for 0.3 s, of which it meant to sleep 0.1 s"
