@@ -27,7 +27,7 @@ def build_app(settings: Settings) -> WholeFetchApp:
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.session_timeout_seconds / 5,
         broker_request_timeout=max(20.0, settings.session_timeout_seconds),
-        broker_rebalance_timeout=max(30.0, settings.drain_seconds + 10),
+        broker_rebalance_timeout=settings.rebalance_seconds,
         broker_commit_interval=settings.commit_interval_seconds,
         consumer_max_fetch_size=settings.max_fetch_bytes,
         # A topic, or more partitions of one, is seen within this time.

@@ -86,7 +86,9 @@ class ExplanationLane(Lane):
         max_bytes = self._settings.max_message_bytes
         questions = await self._in_thread(lambda: decode_questions(batch.records, max_bytes=max_bytes))
         found = await self._find(questions.events(self._settings.product_listed_topic))
-        requests, rejected = with_listings(questions, found, max_bytes=max_bytes)
+        requests, rejected = await self._in_thread(
+            lambda: with_listings(questions, found, max_bytes=max_bytes)
+        )
         pictures = await self._fetch_pictures(requests)
         with self._parts.metrics.stage(PipelineStep.EXPLAIN):
             answered = await self._in_thread(lambda: self._answer(requests, rejected, pictures))

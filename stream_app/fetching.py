@@ -17,6 +17,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import faust
@@ -46,6 +47,15 @@ class Intake(Protocol):
         """Drop what waits and finish what is begun, within a bound; the generation is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Offsets of a partition that the consumer has given away in one generation: ``first`` up to ``next``."""
+
+    generation: int
+    first: int
+    next: int
+
+
 class Flow:
     """The seam between Faust's consumer and the service: a ledger, and an intake for each topic.
 
@@ -58,10 +68,34 @@ class Flow:
         self.intakes: dict[str, Intake] = {}
         self.room_changed = asyncio.Event()
         self.last_fetch_at: dict[TopicPartition, float] = {}
+        self.handed_over: dict[TopicPartition, HandedOver] = {}
 
     def topics_with_room(self) -> set[str]:
         """Topics that may be fetched from now."""
         return {topic for topic, intake in self.intakes.items() if intake.has_room}
+
+    def hand_over(self, fetched: Fetched, now: float) -> None:
+        """Note what leaves the consumer at ``now`` (monotonic seconds)."""
+        self.last_fetch_at[fetched.partition] = now
+        before = self.handed_over.get(fetched.partition)
+        first = fetched.records[0].offset
+        if before is not None and before.generation == fetched.generation:
+            first = before.first
+        self.handed_over[fetched.partition] = HandedOver(
+            fetched.generation, first, fetched.records[-1].offset + 1
+        )
+
+    def undone(self, partition: TopicPartition) -> int | None:
+        """The first offset that was handed over and is not done; None when everything is done."""
+        handed = self.handed_over.get(partition)
+        if handed is None:
+            return None
+        done = max(self.ledger.committable(partition) or 0, handed.first)
+        return done if done < handed.next else None
+
+    def fetched_since(self, topic: str, moment: float) -> bool:
+        """Whether a fetch of a topic was handed over after ``moment`` (monotonic seconds)."""
+        return any(at > moment for partition, at in self.last_fetch_at.items() if partition.topic == topic)
 
     async def drain(self, generation: int) -> None:
         """Drain every intake."""
@@ -146,7 +180,7 @@ class WholeFetchConsumer(driver.Consumer):
 
     def _deliver(self, partition: TopicPartition, generation: int, records: Iterable[Record]) -> None:
         fetched = Fetched(partition, generation, tuple(records))
-        self.flow.last_fetch_at[partition] = time.monotonic()
+        self.flow.hand_over(fetched, time.monotonic())
         for channel in cast(Conductor, self.app.topics)._topic_name_index[partition.topic]:  # noqa: SLF001
             channel.queue.force_put_nowait(fetched)
 
@@ -171,6 +205,7 @@ class WholeFetchConsumer(driver.Consumer):
         await self.flow.drain(generation)
         await self.commit_and_end_transactions()
         self.flow.ledger.close(generation)
+        self.flow.handed_over.clear()
 
 
 class WholeFetchTransport(driver.Transport):
@@ -239,3 +274,35 @@ def faust_credentials(connection: Mapping[str, Any]) -> CredentialsT | None:
         mechanism=mechanism,
         ssl_context=context,
     )
+
+
+class GroupMember:
+    """The consumer of an app as a member of its group."""
+
+    def __init__(self, app: WholeFetchApp) -> None:
+        self._app = app
+
+    def assigned(self) -> set[TopicPartition]:
+        """Partitions assigned to this worker now."""
+        return assigned_partitions(self._app)
+
+    def joined(self) -> bool:
+        """Whether the group has given this worker an assignment, empty or not."""
+        return group_is_joined(self._app)
+
+    def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the consumer reads next, behind markers and gaps; without those it does not know yet. No I/O.
+
+        The consumer's own `position` waits on its thread until there is one, which may be for ever.
+        """
+        client = cast(Any, self._app.consumer)._thread._consumer  # noqa: SLF001
+        subscription = None if client is None else client._subscription.subscription  # noqa: SLF001
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None:
+            return {}
+        states = {each: assignment.state_value(each) for each in partitions}
+        return {
+            each: state.position
+            for each, state in states.items()
+            if state is not None and state.has_valid_position
+        }

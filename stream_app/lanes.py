@@ -78,6 +78,7 @@ class Lane(ABC):
         self._slots = asyncio.Semaphore(settings.max_in_flight)
         self._last_sent: asyncio.Event | None = None
         self._refused_generation = -1
+        self._last_moved_at = float("-inf")
 
     @abstractmethod
     async def work(self, batch: Batch, turn: Turn) -> None:
@@ -103,10 +104,16 @@ class Lane(ABC):
         """Since the oldest batch in flight began or went on, 0 when there is none: grows when one hangs."""
         return self._clock() - min(self._in_flight.values(), default=self._clock())
 
+    @property
+    def last_moved_at(self) -> float:
+        """When a batch was last done or went on, by the lane's clock; minus infinity when none was yet."""
+        return self._last_moved_at
+
     def goes_on(self) -> None:
         """Tell that batches in flight, which may take long, have come further; safe from any thread."""
         for task in list(self._in_flight):
             self._in_flight[task] = self._clock()
+        self._last_moved_at = self._clock()
 
     def add(self, fetched: Fetched) -> None:
         """Take records in; those of a generation that is over are dropped, their next owner reads them."""
@@ -175,6 +182,7 @@ class Lane(ABC):
     async def _work(self, batch: Batch, turn: Turn) -> None:
         await self.work(batch, turn)
         self._ledger.done(batch.spans)
+        self._last_moved_at = self._clock()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._in_flight[task]

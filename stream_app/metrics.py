@@ -251,6 +251,15 @@ class ServiceMetrics:
         """Set how many batches are between forming and acknowledgement."""
         self._in_flight.set(num_batches)
 
+    def progress(self, lag_records: int, num_stalled: int) -> None:
+        """Set the records not dealt with in the partitions of this worker, and how many of these stall."""
+        self._lag.set(lag_records)
+        self._stalled.set(num_stalled)
+
+    def loop_lag(self, seconds: float) -> None:
+        """Set the most that the event loop was late lately."""
+        self._loop_lag.set(seconds)
+
     def committed(self) -> None:
         """Count one offset commit that the broker confirmed."""
         self._commits[CommitOutcome.COMMITTED].inc()
@@ -334,10 +343,15 @@ class ServiceMetrics:
         self._queue_records = self._gauge("queue_records", "Records fetched and waiting for a batch.")
         self._queue_bytes = self._gauge("queue_bytes", "Bytes of the records waiting for a batch.")
         self._in_flight = self._gauge("batches_in_flight", "Batches between forming and acknowledgement.")
+        self._lag = self._gauge("consumer_lag_records", "Records not dealt with in this worker's partitions.")
+        self._stalled = self._gauge("partitions_stalled", "Partitions with records and without progress.")
         commits = self._counter("commits", "Offset commits, by how they ended.", "outcome")
         self._commits = {outcome: commits.labels(outcome) for outcome in CommitOutcome}
 
     def _declare_process_metrics(self) -> None:
+        self._loop_lag = self._gauge(
+            "event_loop_lag_seconds", "Most that the event loop was late in the last minute."
+        )
         self._model = Info("shelver_model", "The model version that scores.", registry=self.registry)
         self._model.info({"name": "", "version": ""})
         self._model_loaded_at = self._gauge("model_loaded_timestamp_seconds", "When that version was loaded.")

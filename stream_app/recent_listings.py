@@ -137,7 +137,8 @@ class RecentListings:
             for each in behind:
                 while await consumer.position(each) < ends[each]:
                     for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
-                        self._index.add(records)
+                        # Thousands of categories at once, each to be decoded: not on the loop.
+                        await asyncio.to_thread(self._index.add, records)
         self._next_offset.update({each: ends[each] for each in behind})
 
     async def _read(self, place: Place) -> Record | None:

@@ -2,22 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
+from stream_app.broker_questions import BrokerQuestions
 from stream_app.codecs import require_codecs
 from stream_app.explanation_lane import ExplanationLane
-from stream_app.fetching import Flow, WholeFetchApp, assigned_partitions, group_is_joined
+from stream_app.fetching import Flow, GroupMember, WholeFetchApp, assigned_partitions, group_is_joined
 from stream_app.header_names import read_any_header_name
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
 from stream_app.lanes import Lane
+from stream_app.loop_watch import LoopWatch
 from stream_app.metrics import ServiceMetrics
 from stream_app.pipeline import Collaborators, ListingLane
+from stream_app.progress_watch import ProgressWatch
 from stream_app.publishing import Publisher
 from stream_app.recent_listings import RecentListings
 from stream_app.settings import Settings
@@ -44,6 +47,7 @@ class Service:
         self._app.before_start = self.start
         self._app.after_stop = self.stop
         self._lanes: dict[str, Lane] = {}
+        self._progress: ProgressWatch | None = None
         self._inference: Inference | None = None
         self._running: list[asyncio.Task[None]] = []
         self._owned = AsyncExitStack()
@@ -71,22 +75,24 @@ class Service:
         await self._owned.aclose()
 
     def liveness(self) -> HealthReport:
-        """Whether the process can go on: nothing has died, and no batch hangs."""
-        hangs = any(lane.seconds_in_flight > self.settings.hang_seconds for lane in self._lanes.values())
+        """Whether the process can go on: nothing has died, and nothing stands still."""
+        faults = [] if self._progress is None else list(self._progress.faults)
         died = self._app.crashed or any(task.done() for task in self._running)
-        return HealthReport(not (hangs or died), {"batch_hangs": hangs, "part_died": died})
+        return HealthReport(not (faults or died), {"stands_still": faults, "part_died": died})
 
     def readiness(self) -> HealthReport:
         """Whether records flow or could: model warm, topics there, group joined, not stopping."""
-        alive = bool(self._running) and not any(task.done() for task in self._running)
+        alive = self._progress is not None and not any(task.done() for task in self._running)
         joined = group_is_joined(self._app)
+        missing = [] if self._progress is None else list(self._progress.missing_topics)
         detail: dict[str, Any] = {
             "model": self._model_detail(),
             "group_joined": joined,
+            "topics_missing": missing,
             "stopping": self._app.should_stop,
             "partitions": sorted(f"{topic}-{number}" for topic, number in assigned_partitions(self._app)),
         }
-        return HealthReport(alive and joined and not self._app.should_stop, detail)
+        return HealthReport(alive and joined and not missing and not self._app.should_stop, detail)
 
     async def _start_parts(self) -> None:
         owned, settings = self._owned, self.settings
@@ -100,6 +106,10 @@ class Service:
         )
         await health.start()
         owned.push_async_callback(health.stop)
+        watch = LoopWatch(settings.loop_stall_seconds, on_lag=self.metrics.loop_lag)
+        watch.start()
+        owned.callback(watch.stop)
+        self._run("loop watch", watch.run())
         self._inference = await asyncio.to_thread(Inference.load, settings, max_batch=settings.max_batch)
         owned.callback(self._inference.stop)
         self.metrics.model_loaded(self._inference.classifier.name, self._inference.classifier.version)
@@ -120,6 +130,7 @@ class Service:
         self._start_lane(
             settings.explanation_requested_topic, ExplanationLane(settings, parts, listings, on_room=on_room)
         )
+        self._watch_progress()
 
     async def _connect(self) -> Publisher:
         settings = self.settings
@@ -135,12 +146,28 @@ class Service:
     def _start_lane(self, topic: str, lane: Lane) -> None:
         self._lanes[topic] = self._app.flow.intakes[topic] = lane
         self._owned.callback(lane.close)
-        running = asyncio.create_task(lane.run(), name=f"lane of {topic}")
-        running.add_done_callback(self._lane_ended)
+        self._run(f"lane of {topic}", lane.run())
+
+    def _watch_progress(self) -> None:
+        questions = BrokerQuestions(self._brokers)
+        self._owned.push_async_callback(questions.stop)
+        self._progress = ProgressWatch(
+            self.settings,
+            self._app.flow,
+            self._lanes,
+            member=GroupMember(self._app),
+            questions=questions,
+            metrics=self.metrics,
+        )
+        self._run("watch on progress", self._progress.run())
+
+    def _run(self, name: str, part: Coroutine[Any, Any, None]) -> None:
+        running = asyncio.create_task(part, name=name)
+        running.add_done_callback(self._part_ended)
         self._running.append(running)
         self._owned.push_async_callback(_cancel, running)
 
-    def _lane_ended(self, running: asyncio.Task[None]) -> None:
+    def _part_ended(self, running: asyncio.Task[None]) -> None:
         if not running.cancelled() and (error := running.exception()) is not None:
             logger.error("the %s died: %s", running.get_name(), error)
             self._crashing = asyncio.ensure_future(self._app.crash(error))

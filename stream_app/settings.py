@@ -21,6 +21,7 @@ from stream_app.errors import SettingsError
 from stream_app.health import HealthSettings
 from stream_app.image_fetching import ImageFetchSettings
 from stream_app.logs import LogSettings
+from stream_app.progress import ProgressSettings
 from stream_app.publishing import PublishSettings
 from stream_app.topics import TopicSettings
 
@@ -72,7 +73,8 @@ class LaneSettings(BatchSettings, PrepareSettings, TopicSettings):
     hang_seconds: float = Field(
         120.0,
         gt=0,
-        description="Age, in seconds, of a batch in flight above which the worker calls itself dead.",
+        description="Age, in seconds, of a batch in flight above which the worker calls itself dead and "
+        "exits.",
     )
     event_source: str = Field(
         "/shelver", min_length=1, description="CloudEvents source of what is published."
@@ -128,6 +130,7 @@ class Settings(
     GroupSettings,
     LaneSettings,
     ExplanationSettings,
+    ProgressSettings,
     PublishSettings,
     InferenceSettings,
     ImageFetchSettings,
@@ -140,6 +143,11 @@ class Settings(
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    @property
+    def rebalance_seconds(self) -> float:
+        """Longest that the group waits, at a rebalance, for a worker that drains."""
+        return max(30.0, self.drain_seconds + 10)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -6,6 +6,7 @@ A red test here after an upgrade of faust-streaming says which name to look at f
 import inspect
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
 from faust.app.base import App
 from faust.transport import base
@@ -61,6 +62,14 @@ def test_commits_are_still_asked_for_through_the_two_overridden_names() -> None:
 def test_consumer_and_producer_still_take_their_credentials_from_one_function() -> None:
     assert "credentials_to_aiokafka_auth" in inspect.getsource(driver.AIOKafkaConsumerThread)
     assert "credentials_to_aiokafka_auth" in inspect.getsource(driver.Producer)
+
+
+def test_positions_are_still_read_where_the_consumer_keeps_them() -> None:
+    assert "self._consumer" in inspect.getsource(driver.AIOKafkaConsumerThread._ensure_consumer)
+    assert "self._thread" in inspect.getsource(ThreadDelegateConsumer.assignment)
+    assert "self._subscription.subscription.assignment" in inspect.getsource(AIOKafkaConsumer.position)
+    assert "state_value" in inspect.getsource(AIOKafkaConsumer.position)
+    assert "has_valid_position" in inspect.getsource(AIOKafkaConsumer.position)
 
 
 def test_the_conductor_still_keeps_channels_by_topic_name() -> None:
