@@ -45,8 +45,8 @@ __all__ = [
     "build_dead_letter",
     "dead_letter_headers",
     "original_headers",
-    "replay_headers",
     "read_failure",
+    "replay_headers",
 ]
 
 HEADER_PREFIX: Final = "shelver."
@@ -217,7 +217,7 @@ def attempts_told(headers: Headers) -> int:
 
 
 def replay_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
-    """Return the headers a dead letter is sent back with: its own, where it first came in, and its attempts."""
+    """Return the headers a dead letter is sent back with: its own, first place and attempts."""
     told = dict(headers)
     return [
         *original_headers(headers),
