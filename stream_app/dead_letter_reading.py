@@ -19,7 +19,7 @@ FETCH_RECORDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """A consumer of the dead-letter topic, and how far there is to read: first offset and end of each partition."""
+    """A consumer of the dead-letter topic, and the end of each partition."""
 
     consumer: AIOKafkaConsumer
     ends: dict[TopicPartition, int]

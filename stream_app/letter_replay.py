@@ -87,7 +87,8 @@ async def replay(
             await run.go()
         except (KafkaError, TimeoutError) as error:
             raise DeliveryError(
-                f"{broker} stopped taking letters ({type(error).__name__}); what was confirmed is not sent again"
+                f"{broker} stopped taking letters ({type(error).__name__}); what was confirmed"
+                " is not sent again"
             ) from error
         finally:
             await run.remember()
@@ -133,8 +134,8 @@ class _Run:
             return
         if memory.is_full:
             raise TopicError(
-                "what filters have left out no longer fits into the memory of replays; replay the rest without"
-                " filters first"
+                "what filters have left out no longer fits into the memory of replays; replay the rest"
+                " without filters first"
             )
         refused = refusal(letter, topics=self._sources, max_attempts=self._options.max_attempts)
         if refused is None and not self._options.dry_run:

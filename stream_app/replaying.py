@@ -94,8 +94,8 @@ def refusal(letter: Record, *, topics: Collection[str], max_attempts: int) -> tu
 class Memory:
     """What was dealt with in one partition of the dead-letter topic, holes included.
 
-    Committed as an offset, before which everything is done, and ranges after it as the commit's metadata, such
-    as ``12-15,20``: a replay of chosen letters neither repeats them later nor hides the others.
+    Committed as an offset, before which everything is done, and ranges after it as the commit's metadata,
+    such as ``12-15,20``: a replay of chosen letters neither repeats them later nor hides the others.
 
     Attributes:
         offset: Everything before it is done.
