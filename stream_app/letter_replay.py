@@ -20,6 +20,7 @@ from stream_app.errors import TopicError
 from stream_app.replaying import Memory, Refusal, Selection, refusal, source_place
 
 REMEMBER_SECONDS = 1.0
+STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,7 @@ async def replay(
                 " is not sent again"
             ) from error
         finally:
-            await run.remember()
-            await producer.stop()
+            await _close(producer, run)
 
 
 class _Run:
@@ -186,6 +186,24 @@ class _Run:
         }
         await self._letters.consumer.commit(places)
         self._remembered_at = time.monotonic()
+
+
+async def _close(producer: AIOKafkaProducer, run: _Run) -> None:
+    """Remember what was dealt with and disconnect, also from brokers that have gone."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await run.remember()
+    except (KafkaError, TimeoutError) as error:
+        raise DeliveryError(
+            f"what was replayed last could not be remembered ({type(error).__name__}); the next replay may send"
+            " it again"
+        ) from error
+    finally:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await producer.stop()
+        except (KafkaError, TimeoutError):
+            await producer.client.close()
 
 
 async def _memories(
