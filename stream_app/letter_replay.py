@@ -195,8 +195,8 @@ async def _close(producer: AIOKafkaProducer, run: _Run) -> None:
             await run.remember()
     except (KafkaError, TimeoutError) as error:
         raise DeliveryError(
-            f"what was replayed last could not be remembered ({type(error).__name__}); the next replay may send"
-            " it again"
+            f"what was replayed last could not be remembered ({type(error).__name__}); the next replay"
+            " may send it again"
         ) from error
     finally:
         try:
