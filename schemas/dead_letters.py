@@ -41,10 +41,12 @@ __all__ = [
     "Failure",
     "Reason",
     "Stage",
+    "attempts_told",
     "build_dead_letter",
     "dead_letter_headers",
     "original_headers",
     "read_failure",
+    "replay_headers",
 ]
 
 HEADER_PREFIX: Final = "shelver."
@@ -65,6 +67,21 @@ CUT_BYTES: Final = 1024
 RECORD_OVERHEAD_BYTES: Final = 128
 HEADER_OVERHEAD_BYTES: Final = 10
 """Batch header, lengths and checksum around a record and a header (KIP-98), rounded up."""
+
+OWN_HEADERS: Final = frozenset(
+    {
+        STAGE_HEADER,
+        REASON_HEADER,
+        MESSAGE_HEADER,
+        SOURCE_HEADER,
+        ATTEMPTS_HEADER,
+        ORIGINAL_SIZE_HEADER,
+        ORIGINAL_SHA256_HEADER,
+        ORIGINAL_HEADERS_HEADER,
+        ORIGINAL_KEY_SIZE_HEADER,
+    }
+)
+"""The headers of a dead letter; other `shelver.*` headers belong to the record."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -90,7 +107,6 @@ class Reason(StrEnum):
     PREPARATION_ERROR = "preparation_error"
     NON_FINITE_SCORES = "non_finite_scores"
     MODEL_ERROR = "model_error"
-    UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_EVENT = "unknown_event"
     UNKNOWN_CATEGORY = "unknown_category"
     OUTPUT_TOO_LARGE = "output_too_large"
@@ -180,19 +196,34 @@ def read_failure(headers: Headers) -> Failure | None:
         stage, reason = Stage(text.get(STAGE_HEADER, "")), Reason(text.get(REASON_HEADER, ""))
     except ValueError:
         return None
-    attempts = text.get(ATTEMPTS_HEADER, "")
     return Failure(
         stage=stage,
         reason=reason,
         message=text.get(MESSAGE_HEADER, ""),
         source=text.get(SOURCE_HEADER, ""),
-        attempts=int(attempts) if attempts.isascii() and attempts.isdigit() and len(attempts) < 10 else 1,
+        attempts=attempts_told(headers) or 1,
     )
 
 
 def original_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     """Return the headers the record had before it became a dead letter."""
-    return [(name, value) for name, value in headers if not name.startswith(HEADER_PREFIX)]
+    return [(name, value) for name, value in headers if name not in OWN_HEADERS]
+
+
+def attempts_told(headers: Headers) -> int:
+    """Return how often a record says that it was tried; 0 when it does not say."""
+    told = (dict(headers).get(ATTEMPTS_HEADER) or b"").decode(errors="replace")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0
+
+
+def replay_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
+    """Return the headers a dead letter is sent back with: its own, first place and attempts."""
+    told = dict(headers)
+    return [
+        *original_headers(headers),
+        (SOURCE_HEADER, told.get(SOURCE_HEADER)),
+        (ATTEMPTS_HEADER, str(attempts_told(headers) or 1).encode()),
+    ]
 
 
 def _one_line(message: str) -> str:

@@ -28,6 +28,7 @@ COMMANDS = {
     "worker": "Run the service: product-listed in, category-assigned out.",
     "publish": "Publish the products of a catalogue as product-listed events, pictures inside.",
     "watch": "Watch the categories, explanations and dead letters that come out, until Ctrl-C.",
+    "dead-letters": "List dead letters, and send them back to be tried again.",
     "train": "Train a model; ends with a new version in the repository.",
     "evaluate": "Score a model version on labelled products.",
     "explain": "Explain why a product gets its category, word by word and on its picture.",
@@ -57,9 +58,11 @@ def load_command(name: str) -> Any:
     """Import the module of one command and return what Typer makes of it.
 
     Args:
-        name: a key of `COMMANDS`; `stream_app/commands/<name>.py` holds a function or a Typer of that name.
+        name: a key of `COMMANDS`; `stream_app/commands/<name>.py`, `_` for `-`, holds a function or
+            a Typer of that name.
     """
-    command = getattr(import_module(f"stream_app.commands.{name}"), name)
+    module = name.replace("-", "_")
+    command = getattr(import_module(f"stream_app.commands.{module}"), module)
     if not isinstance(command, typer.Typer):
         application = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         application.command(name=name, help=_help_text(command))(command)

@@ -2,10 +2,10 @@
 
 from models import errors as model_errors
 from schemas import errors as message_errors
-from schemas.dead_letters import Failure, Reason, Stage, build_dead_letter
+from schemas.dead_letters import Failure, Reason, Stage, attempts_told, build_dead_letter, original_headers
 from stream_app.acknowledgement import TopicPartition
 from stream_app.publishing import Outgoing
-from stream_app.stages import Rejected
+from stream_app.stages import Rejected, origin
 
 MAX_DEAD_LETTER_BYTES = 900_000
 """Below Kafka's default ``message.max.bytes`` (1 MiB), so that a dead letter is never refused."""
@@ -33,18 +33,18 @@ UNEXPECTED: dict[Stage, Reason] = {
 
 
 def failure_of(rejected: Rejected) -> Failure:
-    """Stage, reason and message for a rejected record."""
+    """Stage, reason and message for a rejected record; a replayed one counts its attempts on."""
     record, error = rejected.record, rejected.error
     stage, reason = FAILURES.get(type(error), (rejected.stage, UNEXPECTED[rejected.stage]))
     message = str(error) if type(error) in FAILURES else f"{type(error).__name__}: {error}"
-    return Failure(stage, reason, message, source=f"{record.topic}-{record.partition}-{record.offset}")
+    return Failure(stage, reason, message, origin(record), attempts=attempts_told(record.headers) + 1)
 
 
 def dead_letter(rejected: Rejected, failure: Failure, *, topic: str) -> Outgoing:
     """The record as it came, with headers that say what went wrong, for the dead-letter topic."""
     record = rejected.record
     letter = build_dead_letter(
-        record.key, record.value, record.headers, failure, max_bytes=MAX_DEAD_LETTER_BYTES
+        record.key, record.value, original_headers(record.headers), failure, max_bytes=MAX_DEAD_LETTER_BYTES
     )
     source = TopicPartition(record.topic, record.partition)
     return Outgoing(topic, letter.key, letter.value or b"", letter.headers, source)

@@ -25,7 +25,7 @@ from stream_app.isolation import isolate
 from stream_app.preparing import Picture, product_of
 from stream_app.publishing import Outgoing
 from stream_app.recent_listings import Place
-from stream_app.stages import Rejected
+from stream_app.stages import Rejected, origin
 
 DEFAULT_MAX_EVALUATIONS = 0
 """Exact values alone: the picture is explained by its cells."""
@@ -76,7 +76,7 @@ def decode_questions(records: Iterable[Record], *, max_bytes: int) -> Questions:
                 ExplanationRequested,
                 record.value,
                 record.headers,
-                default_event_id=f"{record.topic}-{record.partition}-{record.offset}",
+                default_event_id=origin(record),
                 max_bytes=max_bytes,
             )
         except MessageError as error:
@@ -114,9 +114,8 @@ def _listing_of(event_id: str, found: Mapping[str, Record], max_bytes: int) -> P
     record = found.get(event_id)
     listing = None
     if record is not None and record.value is not None:
-        own_id = f"{record.topic}-{record.partition}-{record.offset}"
         listing = decode(
-            ProductListed, record.value, record.headers, default_event_id=own_id, max_bytes=max_bytes
+            ProductListed, record.value, record.headers, default_event_id=origin(record), max_bytes=max_bytes
         )
     if listing is None or listing.event_id != event_id:
         raise UnknownEventError(

@@ -14,7 +14,7 @@ from schemas.errors import EmptyListingError, MessageError
 from schemas.products import ProductListed
 from stream_app.batching import Record
 from stream_app.isolation import isolate
-from stream_app.stages import Decoded, Listing, Prepared, Rejected
+from stream_app.stages import Decoded, Listing, Prepared, Rejected, origin
 
 Picture = bytes | ImageReason
 
@@ -91,10 +91,7 @@ def product_of(listed: ProductListed, pictures: Mapping[str, Picture]) -> Produc
 
 
 def _decode(record: Record, value: bytes, max_bytes: int) -> ProductListed:
-    default_event_id = f"{record.topic}-{record.partition}-{record.offset}"
-    return decode(
-        ProductListed, value, record.headers, default_event_id=default_event_id, max_bytes=max_bytes
-    )
+    return decode(ProductListed, value, record.headers, default_event_id=origin(record), max_bytes=max_bytes)
 
 
 def _from_base64(data: str) -> Picture:

@@ -9,9 +9,21 @@ from dataclasses import dataclass
 from models.inputs import PreparedBatch, Scores
 from models.labels import LabelSet
 from schemas.assignments import ModelReference
-from schemas.dead_letters import Stage
+from schemas.dead_letters import SOURCE_HEADER, Stage
 from schemas.products import ProductListed
 from stream_app.batching import Record
+
+
+def origin(record: Record) -> str:
+    """`topic-partition-offset` where a record first came in; a replayed one says it in a header.
+
+    It is the id of an event that has none, so that a replay does not change what is derived from it.
+    """
+    told = (dict(record.headers).get(SOURCE_HEADER) or b"").decode(errors="replace")
+    topic, partition, offset = (*told.rsplit("-", 2), "", "")[:3]
+    if topic == record.topic and all(part.isascii() and part.isdigit() for part in (partition, offset)):
+        return told
+    return f"{record.topic}-{record.partition}-{record.offset}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ class OutputReader:
                 else:
                     headers = dict(record.headers)
                     self.output.dead.append((record.key, record.value, headers))
-                    self.output.sources.add(headers["shelver.source"].decode())
+                    self.output.sources.add(headers.get("shelver.source", b"").decode())
 
     def _take_assignment(self, value: bytes) -> None:
         message = jiter.from_json(value)

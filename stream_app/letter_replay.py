@@ -1,0 +1,233 @@
+"""Dead letters back to where they came from: each delivery awaited, and remembered."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas.dead_letters import read_failure, replay_headers
+from stream_app.brokers import connection, max_record_bytes, reach
+from stream_app.catalogue_publishing import BATCH_OVERHEAD_BYTES, DELIVERY_SECONDS, DeliveryError, Pace
+from stream_app.dead_letter_reading import Letters, open_letters, read
+from stream_app.errors import TopicError
+from stream_app.replaying import Memory, Refusal, Selection, refusal, source_place
+
+REMEMBER_SECONDS = 1.0
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What to send back, how fast, and how often one letter at most."""
+
+    selection: Selection
+    since: datetime | None = None
+    limit: int | None = None
+    per_second: float = 10.0
+    max_attempts: int = 3
+    dry_run: bool = False
+    again: bool = False
+
+
+@dataclass(slots=True)
+class ReplayProgress:
+    """How far a replay has come; true also when it was interrupted."""
+
+    num_replayed: int = 0
+    num_known: int = 0
+    refused: Counter[Refusal] = field(default_factory=Counter)
+    on_refused: Callable[[ConsumerRecord, str], None] = lambda _letter, _why: None
+    on_change: Callable[[], None] = lambda: None
+
+
+async def replay(
+    broker: str,
+    topic: str,
+    group: str,
+    sources: Collection[str],
+    options: ReplayOptions,
+    progress: ReplayProgress,
+) -> None:
+    """Send the chosen letters back, in order within a partition of the dead-letter topic.
+
+    What the brokers confirmed is committed as offsets of ``group`` every second and at the end, also of an
+    interrupted replay: only a killed one may repeat the letters of its last second.
+
+    Args:
+        broker: the value of ``SHELVER_BROKER``.
+        topic: the dead-letter topic.
+        group: the consumer group that remembers.
+        sources: topics that letters may go back to.
+        options: which letters, and how.
+        progress: is kept up to date, also when this raises.
+
+    Raises:
+        TopicError: no broker answers, a topic is missing, or what is to remember no longer fits.
+        DeliveryError: the brokers stopped taking records.
+    """
+    limit = await _largest(broker, sources)
+    async with open_letters(broker, topic, group=group, since=options.since) as letters:
+        memories = await _memories(broker, group, letters, again=options.again)
+        producer = AIOKafkaProducer(
+            **connection(broker),
+            enable_idempotence=True,
+            acks="all",
+            max_request_size=limit,
+            request_timeout_ms=int(DELIVERY_SECONDS * 1000),
+        )
+        run = _Run(letters, memories, producer, options, progress, frozenset(sources))
+        try:
+            await producer.start()
+            await run.go()
+        except (KafkaError, TimeoutError) as error:
+            raise DeliveryError(
+                f"{broker} stopped taking letters ({type(error).__name__}); what was confirmed"
+                " is not sent again"
+            ) from error
+        finally:
+            await _close(producer, run)
+
+
+class _Run:
+    def __init__(
+        self,
+        letters: Letters,
+        memories: dict[TopicPartition, Memory],
+        producer: AIOKafkaProducer,
+        options: ReplayOptions,
+        progress: ReplayProgress,
+        sources: frozenset[str],
+    ) -> None:
+        self._letters = letters
+        self._memories = memories
+        self._producer = producer
+        self._options = options
+        self._progress = progress
+        self._sources = sources
+        self._remembered_at = time.monotonic()
+
+    async def go(self) -> None:
+        pace = Pace(self._options.per_second, time.monotonic())
+        found = read(self._letters)
+        async with aclosing(found):
+            async for letter in found:
+                if not self._options.selection.has(read_failure(letter.headers)):
+                    continue
+                await self._take(letter, pace)
+                self._progress.on_change()
+                if self._options.limit is not None and self._progress.num_replayed >= self._options.limit:
+                    return
+                if time.monotonic() - self._remembered_at > REMEMBER_SECONDS:
+                    await self.remember()
+
+    async def _take(self, letter: ConsumerRecord, pace: Pace) -> None:
+        memory = self._memories[TopicPartition(letter.topic, letter.partition)]
+        if memory.has(letter.offset):
+            self._progress.num_known += 1
+            return
+        if memory.is_full:
+            raise TopicError(
+                "what filters have left out no longer fits into the memory of replays; replay the rest"
+                " without filters first"
+            )
+        refused = refusal(letter, topics=self._sources, max_attempts=self._options.max_attempts)
+        if refused is None and not self._options.dry_run:
+            await asyncio.sleep(pace.wait(time.monotonic()))
+            try:
+                await self._send(letter)
+            except MessageSizeTooLargeError:
+                refused = Refusal.TOO_LARGE, "it is larger than its topic takes"
+        if refused is None:
+            self._progress.num_replayed += 1
+        else:
+            self._progress.refused[refused[0]] += 1
+            self._progress.on_refused(letter, refused[1])
+        if not self._options.dry_run:
+            memory.add(letter.offset)
+
+    async def _send(self, letter: ConsumerRecord) -> None:
+        failure = read_failure(letter.headers)
+        place = source_place(failure) if failure else None
+        if place is None:
+            raise ValueError("only a letter with a source can be sent back")
+        topic, partition = place
+        exists = partition in (await self._producer.partitions_for(topic) or ())
+        delivery = await self._producer.send(
+            topic,
+            letter.value,
+            key=letter.key,
+            headers=replay_headers(letter.headers),
+            partition=partition if exists else None,
+        )
+        async with asyncio.timeout(DELIVERY_SECONDS):
+            # Shielded, and waited for when interrupted: a letter on its way has to be counted.
+            try:
+                await asyncio.shield(delivery)
+            except asyncio.CancelledError:
+                await delivery
+                self._memories[TopicPartition(letter.topic, letter.partition)].add(letter.offset)
+                self._progress.num_replayed += 1
+                raise
+
+    async def remember(self) -> None:
+        """Commit what was dealt with."""
+        if self._options.dry_run:
+            return
+        places = {
+            partition: OffsetAndMetadata(memory.offset, memory.metadata)
+            for partition, memory in self._memories.items()
+        }
+        await self._letters.consumer.commit(places)
+        self._remembered_at = time.monotonic()
+
+
+async def _close(producer: AIOKafkaProducer, run: _Run) -> None:
+    """Remember what was dealt with and disconnect, also from brokers that have gone."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await run.remember()
+    except (KafkaError, TimeoutError) as error:
+        raise DeliveryError(
+            f"what was replayed last could not be remembered ({type(error).__name__}); the next replay"
+            " may send it again"
+        ) from error
+    finally:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await producer.stop()
+        except (KafkaError, TimeoutError):
+            await producer.client.close()
+
+
+async def _memories(
+    broker: str, group: str, letters: Letters, *, again: bool
+) -> dict[TopicPartition, Memory]:
+    partitions = list(letters.ends)
+    starts = await letters.consumer.beginning_offsets(partitions)
+    memories = {partition: Memory(starts[partition]) for partition in partitions}
+    if again:
+        return memories
+    async with reach(broker, connection(broker)) as admin:
+        committed = await admin.list_consumer_group_offsets(group)
+    for partition in partitions:
+        place = committed.get(partition)
+        # A topic that was deleted and made anew begins again: offsets past its end are of the old one.
+        if place is not None and starts[partition] <= place.offset <= letters.ends[partition]:
+            memories[partition] = Memory.read(place.offset, place.metadata or "")
+    return memories
+
+
+async def _largest(broker: str, sources: Collection[str]) -> int:
+    async with reach(broker, connection(broker)) as admin:
+        there = set(await admin.list_topics())
+        limits = [await max_record_bytes(admin, topic) for topic in sources if topic in there]
+    if missing := sorted(set(sources) - there):
+        raise TopicError(f"there is no topic {', '.join(missing)} at {broker}; `shelver worker` creates it")
+    return min(limits) - BATCH_OVERHEAD_BYTES
