@@ -85,13 +85,17 @@ class Batch:
 
     @cached_property
     def num_bytes(self) -> int:
-        """Bytes of all keys and values."""
+        """Bytes of all keys, values and headers."""
         return sum(record_bytes(record) for record in self.records)
 
 
 def record_bytes(record: Record) -> int:
-    """Bytes of key and value: what a waiting record costs in memory, headers left aside."""
-    return len(record.value or b"") + len(record.key or b"")
+    """Bytes of key, value and headers: what a waiting record costs in memory, objects around them aside.
+
+    Headers count because a sender can put megabytes there and leave the value small.
+    """
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers
 
 
 @dataclass(slots=True)

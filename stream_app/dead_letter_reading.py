@@ -9,7 +9,8 @@ from datetime import datetime
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream_app.brokers import connection, reach
+from stream_app.broker_settings import BrokerSettings
+from stream_app.brokers import Connection, connection, reach
 from stream_app.errors import TopicError
 
 ANSWER_SECONDS = 30.0
@@ -19,28 +20,31 @@ FETCH_RECORDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """A consumer of the dead-letter topic, and the end of each partition."""
+    """A consumer of the dead-letter topic, the end of each partition, and how their brokers are reached."""
 
     consumer: AIOKafkaConsumer
     ends: dict[TopicPartition, int]
+    broker: str
+    arguments: Connection
 
 
 @asynccontextmanager
 async def open_letters(
-    broker: str, topic: str, *, group: str | None = None, since: datetime | None = None
+    brokers: BrokerSettings, topic: str, *, group: str | None = None, since: datetime | None = None
 ) -> AsyncIterator[Letters]:
     """The dead letters as they are now, to be read with `read`.
 
     Args:
-        broker: the value of ``SHELVER_BROKER``.
+        brokers: where they are, and how to come in.
         topic: the dead-letter topic.
         group: whose commits are wanted; it is not joined.
         since: skip what was written before.
 
     Raises:
         TopicError: no broker answers, or the topic does not exist.
+        AccessError: the brokers turn this client away.
     """
-    arguments = connection(broker)
+    broker, arguments = brokers.broker, connection(brokers)
     async with reach(broker, arguments) as admin:
         if topic not in await admin.list_topics():
             raise TopicError(
@@ -61,7 +65,7 @@ async def open_letters(
                 await _seek(consumer, partitions, ends, since)
         except (KafkaError, TimeoutError) as error:
             raise TopicError(f"{topic!r} at {broker} cannot be read ({error!r}); try again") from error
-        yield Letters(consumer, ends)
+        yield Letters(consumer, ends, broker, arguments)
     finally:
         await consumer.stop()
 

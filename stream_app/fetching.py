@@ -34,6 +34,7 @@ from stream_app.batching import Fetched, Record
 logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT_SECONDS = 1.0
+DEFAULT_MAX_PREFETCH_BYTES = 16 * 2**20
 
 
 class Intake(Protocol):
@@ -62,8 +63,15 @@ class Flow:
     ``room_changed`` is set whenever an intake gets room again, ``on_commit`` told how each commit ended.
     """
 
-    def __init__(self, ledger: OffsetLedger, *, on_commit: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        ledger: OffsetLedger,
+        *,
+        on_commit: Callable[[bool], None],
+        max_prefetch_bytes: int = DEFAULT_MAX_PREFETCH_BYTES,
+    ) -> None:
         self.ledger = ledger
+        self.max_prefetch_bytes = max_prefetch_bytes
         self.on_commit = on_commit
         self.intakes: dict[str, Intake] = {}
         self.room_changed = asyncio.Event()
@@ -102,8 +110,41 @@ class Flow:
         await asyncio.gather(*(intake.drain(generation) for intake in self.intakes.values()))
 
 
+def prefetch_share(max_fetch_bytes: int, max_prefetch_bytes: int, num_partitions: int) -> int:
+    """Most bytes to ask of one partition at a time, so that all partitions together stay within the bound.
+
+    aiokafka keeps one response for every assigned partition until it is asked for, also for those that are
+    not read from now; a single record batch that is larger than its share comes all the same (KIP-74).
+    """
+    return max(1, min(max_fetch_bytes, max_prefetch_bytes // max(1, num_partitions)))
+
+
+class BoundedConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer, with a bound on what that fetches ahead."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_bytes = self._flow.max_prefetch_bytes  # noqa: SLF001
+        return consumer
+
+    async def on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
+        """Share the bound among the partitions, then do what Faust does."""
+        consumer = self._ensure_consumer()
+        consumer._fetcher._max_partition_fetch_bytes = prefetch_share(  # noqa: SLF001
+            self.app.conf.consumer_max_fetch_size, self._flow.max_prefetch_bytes, len(assigned)
+        )
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    @property
+    def _flow(self) -> Flow:
+        return cast("WholeFetchApp", self.app).flow
+
+
 class WholeFetchConsumer(driver.Consumer):
     """A Faust consumer that hands over fetches whole and commits what the ledger says."""
+
+    def _new_consumer_thread(self) -> BoundedConsumerThread:
+        return BoundedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
     def flow(self) -> Flow:

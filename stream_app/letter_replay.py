@@ -13,7 +13,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.dead_letters import read_failure, replay_headers
-from stream_app.brokers import connection, max_record_bytes, reach
+from stream_app.broker_settings import BrokerSettings
+from stream_app.brokers import max_record_bytes, reach
 from stream_app.catalogue_publishing import BATCH_OVERHEAD_BYTES, DELIVERY_SECONDS, DeliveryError, Pace
 from stream_app.dead_letter_reading import Letters, open_letters, read
 from stream_app.errors import TopicError
@@ -48,7 +49,7 @@ class ReplayProgress:
 
 
 async def replay(
-    broker: str,
+    brokers: BrokerSettings,
     topic: str,
     group: str,
     sources: Collection[str],
@@ -61,7 +62,7 @@ async def replay(
     interrupted replay: only a killed one may repeat the letters of its last second.
 
     Args:
-        broker: the value of ``SHELVER_BROKER``.
+        brokers: where they are, and how to come in.
         topic: the dead-letter topic.
         group: the consumer group that remembers.
         sources: topics that letters may go back to.
@@ -70,13 +71,14 @@ async def replay(
 
     Raises:
         TopicError: no broker answers, a topic is missing, or what is to remember no longer fits.
+        AccessError: the brokers turn this client away.
         DeliveryError: the brokers stopped taking records.
     """
-    limit = await _largest(broker, sources)
-    async with open_letters(broker, topic, group=group, since=options.since) as letters:
-        memories = await _memories(broker, group, letters, again=options.again)
+    async with open_letters(brokers, topic, group=group, since=options.since) as letters:
+        limit = await _largest(letters, sources)
+        memories = await _memories(group, letters, again=options.again)
         producer = AIOKafkaProducer(
-            **connection(broker),
+            **letters.arguments,
             enable_idempotence=True,
             acks="all",
             max_request_size=limit,
@@ -88,7 +90,7 @@ async def replay(
             await run.go()
         except (KafkaError, TimeoutError) as error:
             raise DeliveryError(
-                f"{broker} stopped taking letters ({type(error).__name__}); what was confirmed"
+                f"{brokers.broker} stopped taking letters ({type(error).__name__}); what was confirmed"
                 " is not sent again"
             ) from error
         finally:
@@ -206,15 +208,13 @@ async def _close(producer: AIOKafkaProducer, run: _Run) -> None:
             await producer.client.close()
 
 
-async def _memories(
-    broker: str, group: str, letters: Letters, *, again: bool
-) -> dict[TopicPartition, Memory]:
+async def _memories(group: str, letters: Letters, *, again: bool) -> dict[TopicPartition, Memory]:
     partitions = list(letters.ends)
     starts = await letters.consumer.beginning_offsets(partitions)
     memories = {partition: Memory(starts[partition]) for partition in partitions}
     if again:
         return memories
-    async with reach(broker, connection(broker)) as admin:
+    async with reach(letters.broker, letters.arguments) as admin:
         committed = await admin.list_consumer_group_offsets(group)
     for partition in partitions:
         place = committed.get(partition)
@@ -224,10 +224,12 @@ async def _memories(
     return memories
 
 
-async def _largest(broker: str, sources: Collection[str]) -> int:
-    async with reach(broker, connection(broker)) as admin:
+async def _largest(letters: Letters, sources: Collection[str]) -> int:
+    async with reach(letters.broker, letters.arguments) as admin:
         there = set(await admin.list_topics())
         limits = [await max_record_bytes(admin, topic) for topic in sources if topic in there]
     if missing := sorted(set(sources) - there):
-        raise TopicError(f"there is no topic {', '.join(missing)} at {broker}; `shelver worker` creates it")
+        raise TopicError(
+            f"there is no topic {', '.join(missing)} at {letters.broker}; `shelver worker` creates it"
+        )
     return min(limits) - BATCH_OVERHEAD_BYTES

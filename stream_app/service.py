@@ -43,7 +43,11 @@ class Service:
         self._brokers = brokers
         self.metrics = ServiceMetrics()
         self._app = app
-        self._app.flow = Flow(OffsetLedger(), on_commit=self._count_commit)
+        self._app.flow = Flow(
+            OffsetLedger(),
+            on_commit=self._count_commit,
+            max_prefetch_bytes=settings.max_prefetch_bytes,
+        )
         self._app.before_start = self.start
         self._app.after_stop = self.stop
         self._lanes: dict[str, Lane] = {}

@@ -117,6 +117,11 @@ class GroupSettings(BaseModel):
     max_fetch_bytes: int = Field(
         4 * 2**20, ge=2**16, description="Most bytes fetched from one partition at a time."
     )
+    max_prefetch_bytes: int = Field(
+        16 * 2**20,
+        ge=2**16,
+        description="Most bytes fetched ahead from all partitions together; each gets an equal share.",
+    )
     stop_seconds: float = Field(
         25.0,
         gt=0,

@@ -99,7 +99,7 @@ async def _list(
     from stream_app.dead_letter_reading import open_letters, read
 
     counts: Counter[str] = Counter()
-    async with open_letters(settings.broker, settings.dead_letter_topic, since=since) as letters:
+    async with open_letters(settings, settings.dead_letter_topic, since=since) as letters:
         found = read(letters)
         async with aclosing(found):
             async for letter in found:
@@ -196,7 +196,7 @@ async def _replay(settings: Settings, options: ReplayOptions, progress: ReplayPr
     from stream_app.letter_replay import replay
 
     await replay(
-        settings.broker,
+        settings,
         settings.dead_letter_topic,
         f"{settings.group}.dead-letters",
         (settings.product_listed_topic, settings.explanation_requested_topic),

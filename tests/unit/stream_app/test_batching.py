@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.batching import BatchFormer, BatchSettings
-from tests.unit.stream_app.records import fetched
+from stream_app.acknowledgement import TopicPartition
+from stream_app.batching import BatchFormer, BatchSettings, Fetched
+from tests.unit.stream_app.records import PlainRecord, fetched
 
 
 def former(**settings: float) -> BatchFormer:
@@ -109,3 +110,12 @@ def test_every_record_leaves_once_in_order_and_within_bounds(
             seen[record.partition] += 1
     assert seen == following
     assert batches.num_records == batches.num_bytes == 0
+
+
+def test_headers_count_so_that_small_values_cannot_fill_the_memory() -> None:
+    batches = former(max_batch_bytes=1_000, max_buffered_bytes=2_500)
+    heavy = [PlainRecord(offset=offset, headers=(("h", b"x" * 899), ("n", None))) for offset in range(3)]
+    batches.add(Fetched(TopicPartition("product-listed", 0), 1, heavy), now=0.0)
+    assert batches.num_bytes == 3 * (899 + 2 + len(b"1") + len(b"{}"))
+    assert not batches.has_room
+    assert len(batches.take().records) == 1

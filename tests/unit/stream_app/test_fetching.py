@@ -7,6 +7,7 @@ import inspect
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher as AiokafkaFetcher
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
 from faust.app.base import App
 from faust.transport import base
@@ -16,7 +17,13 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.queues import FlowControlQueue
 
-from stream_app.fetching import WholeFetchApp, WholeFetchConsumer, WholeFetchTransport
+from stream_app.fetching import (
+    BoundedConsumerThread,
+    WholeFetchApp,
+    WholeFetchConsumer,
+    WholeFetchTransport,
+    prefetch_share,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,11 +37,14 @@ from stream_app.fetching import WholeFetchApp, WholeFetchConsumer, WholeFetchTra
         (Consumer, "wait_empty", ["self"]),
         (Consumer, "commit_and_end_transactions", ["self"]),
         (ConsumerThread, "call_thread", ["self", "fun", "args", "kwargs"]),
-        (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
         (SubscriptionState, "is_assigned", ["self", "tp"]),
         (Assignment, "state_value", ["self", "tp"]),
         (ThreadDelegateConsumer, "_getmany", ["self", "active_partitions", "timeout"]),
         (ThreadDelegateConsumer, "_commit", ["self", "offsets"]),
+        (ThreadDelegateConsumer, "_new_consumer_thread", ["self"]),
+        (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
+        (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
+        (driver.AIOKafkaConsumerThread, "on_partitions_assigned", ["self", "assigned", "generation_id"]),
         (App, "_new_transport", ["self"]),
         (App, "_create_directories", ["self"]),
         (App, "on_start", ["self"]),
@@ -88,3 +98,18 @@ def test_a_partition_is_a_tuple_that_equals_ours() -> None:
 
     assert {TP("a", 1): "found"}[TopicPartition("a", 1)] == "found"  # type: ignore[index]
     assert hash(TP("a", 1)) == hash(TopicPartition("a", 1))
+
+
+@pytest.mark.parametrize(
+    ("num_partitions", "share"), [(0, 4_000), (1, 4_000), (4, 4_000), (32, 500), (64, 250), (100_000, 1)]
+)
+def test_the_shares_of_all_partitions_stay_within_the_bound(num_partitions: int, share: int) -> None:
+    assert prefetch_share(4_000, 16_000, num_partitions) == share
+    assert num_partitions * share <= 16_000 or share == 1
+
+
+def test_aiokafka_still_has_the_two_names_that_bound_a_fetch() -> None:
+    assert "self._fetch_max_bytes" in inspect.getsource(AIOKafkaConsumer.start)
+    assert "self._max_partition_fetch_bytes" in inspect.getsource(AiokafkaFetcher._get_actions_per_node)
+    assert "_new_consumer_thread()" in inspect.getsource(ThreadDelegateConsumer)
+    assert issubclass(BoundedConsumerThread, driver.AIOKafkaConsumerThread)
