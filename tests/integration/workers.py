@@ -151,6 +151,8 @@ class Output:
     dead: list[tuple[bytes | None, bytes | None, dict[str, bytes | None]]] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
     """topic-partition-offset of every listing that came out one way or the other."""
+    written_at_ms: dict[str, int] = field(default_factory=dict)
+    """event id -> when its first category was written."""
 
     @property
     def num_duplicates(self) -> int:
@@ -192,15 +194,16 @@ class OutputReader:
         for partition, records in (await self._consumer.getmany(timeout_ms=timeout_ms)).items():
             for record in records:
                 if partition.topic == self._topics.assigned:
-                    self._take_assignment(record.value)
+                    self._take_assignment(record.value, record.timestamp)
                 else:
                     headers = dict(record.headers)
                     self.output.dead.append((record.key, record.value, headers))
                     self.output.sources.add(headers.get("shelver.source", b"").decode())
 
-    def _take_assignment(self, value: bytes) -> None:
+    def _take_assignment(self, value: bytes, written_at_ms: int) -> None:
         message = jiter.from_json(value)
         self.output.messages.append(message)
+        self.output.written_at_ms.setdefault(message["event_id"], written_at_ms)
         self.output.assigned[message["event_id"]].append(message["assignment_id"])
         source = message["source"]
         self.output.sources.add(f"{source['topic']}-{source['partition']}-{source['offset']}")

@@ -7,11 +7,13 @@ import pytest
 
 from stream_app import broker_config
 from stream_app.broker import BrokerError, BrokerSetupError, EmbeddedBroker
-from stream_app.broker_config import HOST, Listener, free_port, is_free, server_properties
+from stream_app.broker_config import HOST, ClusterNode, Listener, free_port, is_free, server_properties
+
+ALONE = ClusterNode("S" * 22, (20_002,))
 
 
 def test_a_single_node_is_broker_and_controller_and_creates_no_topic_unasked() -> None:
-    properties = server_properties(port=20_001, controller_port=20_002)
+    properties = server_properties(port=20_001, node=ALONE)
     assert properties["process.roles"] == "broker,controller"
     assert properties["auto.create.topics.enable"] == "false"
     assert properties["message.max.bytes"] == properties["replica.fetch.max.bytes"] == str(10 * 2**20)
@@ -19,7 +21,7 @@ def test_a_single_node_is_broker_and_controller_and_creates_no_topic_unasked() -
 
 
 def test_all_internal_topics_fit_one_broker() -> None:
-    properties = server_properties(port=20_001, controller_port=20_002)
+    properties = server_properties(port=20_001, node=ALONE)
     replication = {
         name: value
         for name, value in properties.items()
@@ -30,7 +32,7 @@ def test_all_internal_topics_fit_one_broker() -> None:
 
 
 def test_clients_and_controller_listen_on_loopback_only() -> None:
-    listeners = server_properties(port=20_001, controller_port=20_002)["listeners"]
+    listeners = server_properties(port=20_001, node=ALONE)["listeners"]
     assert listeners == "PLAINTEXT://127.0.0.1:20001,CONTROLLER://127.0.0.1:20002"
 
 
@@ -38,7 +40,7 @@ def test_a_further_listener_has_its_own_security_and_the_plain_one_stays() -> No
     listener = Listener(
         "LOGIN", "SASL_SSL", 20_003, {"sasl.enabled.mechanisms": "PLAIN"}, advertised_host="a"
     )
-    properties = server_properties(port=20_001, controller_port=20_002, listeners=[listener])
+    properties = server_properties(port=20_001, node=ALONE, listeners=[listener])
     assert properties["listeners"] == (
         "PLAINTEXT://127.0.0.1:20001,LOGIN://127.0.0.1:20003,CONTROLLER://127.0.0.1:20002"
     )
@@ -50,10 +52,18 @@ def test_a_further_listener_has_its_own_security_and_the_plain_one_stays() -> No
     assert listener.bootstrap == "127.0.0.1:20003"
 
 
+def test_nodes_of_a_cluster_know_each_other_and_keep_two_replicas_of_three_in_sync() -> None:
+    node = ClusterNode("S" * 22, (20_002, 20_003, 20_004), node_id=2)
+    properties = server_properties(port=20_001, node=node)
+    assert properties["node.id"] == "2"
+    assert properties["listeners"].endswith("CONTROLLER://127.0.0.1:20003")
+    assert properties["controller.quorum.voters"] == "1@127.0.0.1:20002,2@127.0.0.1:20003,3@127.0.0.1:20004"
+    assert properties["min.insync.replicas"] == "2"
+    assert properties["offsets.topic.replication.factor"] == "3"
+
+
 def test_overrides_win() -> None:
-    properties = server_properties(
-        port=20_001, controller_port=20_002, overrides={"message.max.bytes": "1", "x": "y"}
-    )
+    properties = server_properties(port=20_001, node=ALONE, overrides={"message.max.bytes": "1", "x": "y"})
     assert (properties["message.max.bytes"], properties["x"]) == ("1", "y")
 
 

@@ -1,0 +1,213 @@
+"""Where a fault happens: a Kafka, topics of its own, workers, and numbered listings that flow."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from tests.e2e.faults.row import Row, came_out, count, product_id
+from tests.integration.workers import Output, OutputReader, Topics, Worker, listing, publish
+
+NUM_PARTITIONS = 4
+SESSION_SECONDS = 6
+FAULTY_WORKER = (sys.executable, "-m", "tests.e2e.faults.faulty_worker")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the faults of a run share.
+
+    Attributes:
+        repository: model repository with ``demo@champion``.
+        folder: for logs.
+        num_listings: sent for each fault.
+        per_second: how fast.
+    """
+
+    repository: Path
+    folder: Path
+    num_listings: int
+    per_second: float
+
+    @property
+    def patience_seconds(self) -> float:
+        """Longest wait for all results after a fault."""
+        return 120.0 + 4 * self.num_listings / self.per_second
+
+
+class Scene:
+    """One fault, from the first listing to the last result.
+
+    Args:
+        name: of the fault.
+        stage: what all faults share.
+        bootstrap: addresses of the brokers, with commas.
+        replication: of the topics.
+    """
+
+    def __init__(self, name: str, stage: Stage, bootstrap: str, *, replication: int = 1) -> None:
+        suffix = uuid4().hex[:8]
+        kinds = ("listed", "assigned", "dead", "requested", "explained", "group")
+        self.topics = Topics(*(f"{kind}.{suffix}" for kind in kinds))
+        self.stage = stage
+        self.name = name
+        self.bootstrap = bootstrap
+        self._replication = replication
+        self._outputs: list[Output] = []
+        self._sent: list[int] = []
+        self._publishing: list[asyncio.Task[None]] = []
+        self._ended_at_ms: int | None = None
+        self._workers: list[Worker] = []
+        self._guards: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in (*self._guards, *self._publishing):
+            task.cancel()
+        await asyncio.gather(*self._guards, *self._publishing, return_exceptions=True)
+        for worker in self._workers:
+            worker.__exit__(kind, error, trace)
+        await self._stack.aclose()
+
+    def start_worker(self, *, fault: str | None = None, **settings: object) -> Worker:
+        """Start a worker; ``fault`` names one of ``faulty_worker``."""
+        number = len(self._workers) + 1
+        addresses = ";".join(f"kafka://{address}" for address in self.bootstrap.split(","))
+        if fault is not None:
+            settings["test_fault"] = fault
+        worker = Worker(
+            self.bootstrap,
+            self.topics,
+            self.stage.repository,
+            log=self.stage.folder / f"{self.name}-{number}.log",
+            command=FAULTY_WORKER if fault else (),
+            **{"broker": addresses, "session_timeout_seconds": SESSION_SECONDS, **settings},
+        )
+        self._workers.append(worker)
+        return worker.start()
+
+    def guard(self, worker: Worker) -> None:
+        """Do for a worker what Kubernetes does: replace it once it has ended or calls itself dead."""
+        self._guards.append(asyncio.create_task(self._guard(worker)))
+
+    async def create_topics(self, *names: str, num_partitions: int = NUM_PARTITIONS) -> None:
+        """Create topics, by default all that are read and written."""
+        wanted = names or (self.topics.listed, self.topics.assigned, self.topics.dead)
+        async with self._admin() as admin:
+            topics = [NewTopic(name, num_partitions, self._replication) for name in wanted]
+            response = await admin.create_topics(topics)
+            assert all(code == 0 for _, code, *_ in response.topic_errors), response
+            while any(topic["error_code"] for topic in await admin.describe_topics(list(wanted))):
+                await asyncio.sleep(0.05)
+
+    async def delete_topic(self, name: str) -> None:
+        """Delete a topic and wait until it is gone."""
+        async with self._admin() as admin:
+            await admin.delete_topics([name])
+            while name in await admin.list_topics():
+                await asyncio.sleep(0.05)
+
+    async def topic_exists(self, name: str) -> None:
+        """Wait until somebody has created a topic."""
+        async with self._admin() as admin, asyncio.timeout(self.stage.patience_seconds):
+            while name not in await admin.list_topics():
+                await asyncio.sleep(0.2)
+
+    def flow(self, first: float = 0.0, last: float = 1.0, **fields: object) -> None:
+        """Publish a share of the listings in the background."""
+        total = self.stage.num_listings
+        numbers = range(round(first * total), round(last * total))
+        self._publishing.append(asyncio.create_task(self._publish(numbers, fields)))
+
+    async def until(self, share: float) -> None:
+        """Wait until results of a share of the listings have come out."""
+        async with self._reader() as reader:
+            await self._read(reader, round(share * self.stage.num_listings))
+
+    async def keep_outputs(self, share: float) -> None:
+        """Wait for results of a share of the listings and keep them: their topic will go."""
+        async with self._reader() as reader:
+            await self._read(reader, round(share * self.stage.num_listings))
+            self._outputs.append(reader.output)
+
+    def fault_ends(self) -> None:
+        """From now on, until the first result of an event, the time to recover is counted."""
+        self._ended_at_ms = round(time.time() * 1000)
+
+    async def row(self) -> Row:
+        """Wait for everything that is on its way, and count."""
+        await asyncio.gather(*self._publishing)
+        async with self._reader() as reader:
+            with contextlib.suppress(TimeoutError):
+                await self._read(reader, len(self._sent))
+            await reader.read(timeout_ms=1_500)
+            outputs = [*self._outputs, reader.output]
+        return count(self.name, self._sent, outputs, self._ended_at_ms)
+
+    async def _publish(self, numbers: Sequence[int], fields: Mapping[str, object]) -> None:
+        records = []
+        for number in numbers:
+            extra = {name: value(number) if callable(value) else value for name, value in fields.items()}
+            _, body, headers = listing(number, product_id=product_id(number), **extra)
+            records.append((product_id(number).encode(), body, headers))
+        await publish(self.bootstrap, self.topics.listed, records, per_second=self.stage.per_second)
+        self._sent.extend(numbers)
+
+    async def _read(self, reader: OutputReader, num_events: int) -> None:
+        async with asyncio.timeout(self.stage.patience_seconds):
+            while len(came_out([*self._outputs, reader.output])) < num_events:
+                with contextlib.suppress(KafkaError):
+                    await reader.read(timeout_ms=500)
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[OutputReader]:
+        async with OutputReader(self.bootstrap, self.topics) as reader:
+            yield reader
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            yield admin
+        finally:
+            await admin.close()
+
+    async def _guard(self, worker: Worker) -> None:
+        process = worker.process
+        assert process is not None
+        while process.poll() is None:
+            status, _ = await asyncio.to_thread(worker.get, "/healthz")
+            if status == 503:
+                process.kill()
+            await asyncio.sleep(0.2)
+        self.guard(self.start_worker())
+
+
+def freeze(worker: Worker) -> None:
+    """Halt a worker as a pause of its machine would."""
+    assert worker.process is not None
+    os.kill(worker.process.pid, signal.SIGSTOP)
+
+
+def thaw(worker: Worker) -> None:
+    """Let a frozen worker go on."""
+    assert worker.process is not None
+    os.kill(worker.process.pid, signal.SIGCONT)
