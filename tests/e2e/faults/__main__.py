@@ -17,7 +17,7 @@ from rich.table import Table
 
 from tests.e2e.faults.ledger import FAULTS, Fault, run_faults
 from tests.e2e.faults.row import Row
-from tests.e2e.faults.scene import Stage
+from tests.e2e.faults.scene import SECONDS_OF_FLOW, Stage
 from training.run import compose_config, train
 from training.samples import write_sample_catalogue
 
@@ -36,7 +36,7 @@ def main() -> int:
             arguments.repository or _demo_repository(Path(folder)),
             Path(folder),
             arguments.listings,
-            arguments.per_second,
+            arguments.listings / SECONDS_OF_FLOW,
         )
         rows = asyncio.run(_run(chosen, stage, arguments.at_once))
     _print_table(rows)
@@ -49,8 +49,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.faults", description=__doc__)
-    parser.add_argument("--listings", type=int, default=10_000, help="listings sent for each fault")
-    parser.add_argument("--per-second", type=float, default=1_000, help="how fast they are sent")
+    parser.add_argument("--listings", type=int, default=10_000, help="sent for each fault, in 10 s")
     parser.add_argument("--only", nargs="+", choices=[fault.name for fault in FAULTS], help="these faults")
     parser.add_argument("--at-once", type=int, default=1, help="faults that run at the same time")
     parser.add_argument("--repository", type=Path, help="with demo@champion; by default one is trained")
@@ -83,8 +82,8 @@ async def _run(faults: Sequence[Fault], stage: Stage, num_at_once: int) -> list[
 
 
 def _cells(row: Row) -> list[str]:
-    recovered = "-" if row.seconds_to_recover is None else f"{row.seconds_to_recover:.1f}"
-    return [*(str(value) for value in list(asdict(row).values())[:-1]), recovered]
+    *counts, seconds = asdict(row).values()
+    return [*map(str, counts), f"{seconds:.1f}"]
 
 
 def _print_table(rows: Sequence[Row]) -> None:

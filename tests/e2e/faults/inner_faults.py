@@ -38,6 +38,8 @@ async def disk_full(scene: Scene) -> None:
 
 async def _with_faulty_worker(scene: Scene, fault: str, **settings: object) -> None:
     await scene.create_topics()
-    scene.guard(scene.start_worker(fault=fault, **settings))
+    worker = scene.start_worker(fault=fault, **settings)
+    await worker.ready()
+    scene.guard(worker)
     scene.flow()
     await scene.until(1.0)

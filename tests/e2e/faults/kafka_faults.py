@@ -38,11 +38,10 @@ async def three_brokers(name: str, stage: Stage) -> AsyncIterator[tuple[Scene, l
 
 
 async def before_the_broker(scene: Scene, brokers: list[EmbeddedBroker]) -> None:
-    worker = scene.start_worker()
+    scene.start_worker()
     await asyncio.sleep(3)
     await asyncio.to_thread(brokers[0].start)
-    scene.fault_ends()
-    await worker.ready()
+    await scene.topic_exists(scene.topics.listed)
     scene.flow()
 
 
@@ -52,7 +51,6 @@ async def restarted(scene: Scene, brokers: list[EmbeddedBroker]) -> None:
     await asyncio.to_thread(brokers[0].kill)
     await asyncio.sleep(10)
     await asyncio.to_thread(brokers[0].start)
-    scene.fault_ends()
 
 
 async def frozen_20_s(scene: Scene, brokers: list[EmbeddedBroker]) -> None:
@@ -68,7 +66,6 @@ async def one_of_three_stops(scene: Scene, brokers: list[EmbeddedBroker]) -> Non
     """The brokers left go on without it; it comes back and catches up."""
     await _started(scene, [])
     await asyncio.to_thread(brokers[1].kill)
-    scene.fault_ends()
     await scene.until(0.7)
     await asyncio.to_thread(brokers[1].start)
 
@@ -76,11 +73,10 @@ async def one_of_three_stops(scene: Scene, brokers: list[EmbeddedBroker]) -> Non
 async def output_topic_deleted(scene: Scene) -> None:
     """Results of the second half find no topic: the worker ends, and the next one makes it anew."""
     await scene.create_topics()
-    scene.guard(scene.start_worker())
+    await _guarded_worker(scene, publish_timeout_seconds=15)
     scene.flow(0.0, 0.5)
     await scene.keep_outputs(0.5)
     await scene.delete_topic(scene.topics.assigned)
-    scene.fault_ends()
     scene.flow(0.5, 1.0)
     await scene.topic_exists(scene.topics.assigned)
 
@@ -88,12 +84,11 @@ async def output_topic_deleted(scene: Scene) -> None:
 async def input_topic_recreated(scene: Scene) -> None:
     """Everything in it has been read; its offsets begin again at 0."""
     await scene.create_topics()
-    scene.guard(scene.start_worker())
+    await _guarded_worker(scene)
     scene.flow(0.0, 0.6)
     await scene.until(0.6)
     await scene.delete_topic(scene.topics.listed)
     await scene.create_topics(scene.topics.listed)
-    scene.fault_ends()
     scene.flow(0.6, 1.0)
 
 
@@ -114,16 +109,19 @@ async def many_at_once(scene: Scene, brokers: list[EmbeddedBroker]) -> None:
     await second.stop()
     scene.guard(third)
     scene.guard(scene.start_worker(fault="producer_fenced"))
-    scene.fault_ends()
+
+
+async def _guarded_worker(scene: Scene, **settings: float) -> None:
+    worker = scene.start_worker(fault=None, **settings)
+    await worker.ready()
+    scene.guard(worker)
 
 
 async def _started(scene: Scene, brokers: list[EmbeddedBroker]) -> None:
     for broker in brokers:
         await asyncio.to_thread(broker.start)
     await scene.create_topics()
-    worker = scene.start_worker()
-    scene.guard(worker)
-    await worker.ready()
+    await _guarded_worker(scene)
     scene.flow()
     await scene.until(0.2)
 
@@ -133,4 +131,3 @@ async def _frozen(scene: Scene, brokers: list[EmbeddedBroker], *, seconds: float
     brokers[0].freeze()
     await asyncio.sleep(seconds)
     brokers[0].thaw()
-    scene.fault_ends()

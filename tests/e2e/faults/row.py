@@ -1,7 +1,7 @@
 """What became of the listings of one run, counted."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.integration.workers import Output
@@ -23,7 +23,7 @@ class Row:
         duplicates: categories beyond the first of an event.
         unequal_ids: events whose duplicates differ in their id.
         out_of_order: events whose first category came after that of a later listing of the same product.
-        seconds_to_recover: from the end of the fault to the first category of an event written after it.
+        seconds_to_recover: from sending a listing to its first category, for the one that waited longest.
     """
 
     fault: str
@@ -34,7 +34,7 @@ class Row:
     duplicates: int
     unequal_ids: int
     out_of_order: int
-    seconds_to_recover: float | None
+    seconds_to_recover: float
 
     @property
     def holds(self) -> bool:
@@ -57,16 +57,15 @@ def came_out(outputs: Iterable[Output]) -> set[str]:
     return {event for output in outputs for event in (*output.assigned, *_dead_events(output))}
 
 
-def count(fault: str, sent: Iterable[int], outputs: Sequence[Output], ended_at_ms: int | None) -> Row:
+def count(fault: str, sent_at_ms: Mapping[int, int], outputs: Sequence[Output]) -> Row:
     """Count a run.
 
     Args:
         fault: its name.
-        sent: numbers of the listings sent.
+        sent_at_ms: when each numbered listing was sent, in ms since the epoch.
         outputs: what came out, of one topic after the other where it was made anew.
-        ended_at_ms: end of the fault, in ms since the epoch.
     """
-    expected = {event_id(number) for number in sent}
+    expected = {event_id(number) for number in sent_at_ms}
     ids: dict[str, list[str]] = {}
     for output in outputs:
         for event, assignment_ids in output.assigned.items():
@@ -81,7 +80,7 @@ def count(fault: str, sent: Iterable[int], outputs: Sequence[Output], ended_at_m
         duplicates=sum(len(assignment_ids) - 1 for assignment_ids in ids.values()),
         unequal_ids=sum(len(set(assignment_ids)) > 1 for assignment_ids in ids.values()),
         out_of_order=_out_of_order(outputs),
-        seconds_to_recover=_seconds_to_recover(outputs, ended_at_ms),
+        seconds_to_recover=_longest_wait_seconds(sent_at_ms, outputs),
     )
 
 
@@ -104,8 +103,10 @@ def _out_of_order(outputs: Iterable[Output]) -> int:
     return num_late
 
 
-def _seconds_to_recover(outputs: Iterable[Output], ended_at_ms: int | None) -> float | None:
-    if ended_at_ms is None:
-        return None
-    written = (at for output in outputs for at in output.written_at_ms.values())
-    return min(((at - ended_at_ms) / 1000 for at in written if at >= ended_at_ms), default=None)
+def _longest_wait_seconds(sent_at_ms: Mapping[int, int], outputs: Iterable[Output]) -> float:
+    first: dict[str, int] = {}
+    for output in outputs:
+        for event, at_ms in output.written_at_ms.items():
+            first.setdefault(event, at_ms)
+    waits = (first[event_id(n)] - at_ms for n, at_ms in sent_at_ms.items() if event_id(n) in first)
+    return max(waits, default=0) / 1000

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from tests.e2e.faults.row import Row, came_out, count, product_id
-from tests.integration.workers import Output, OutputReader, Topics, Worker, listing, publish
+from tests.integration.workers import Output, OutputReader, Sent, Topics, Worker, listing, publish
 
 NUM_PARTITIONS = 4
 SESSION_SECONDS = 6
+SECONDS_OF_FLOW = 10.0
 FAULTY_WORKER = (sys.executable, "-m", "tests.e2e.faults.faulty_worker")
 
 
@@ -66,12 +67,10 @@ class Scene:
         self.bootstrap = bootstrap
         self._replication = replication
         self._outputs: list[Output] = []
-        self._sent: list[int] = []
+        self._sent_at_ms: dict[int, int] = {}
         self._publishing: list[asyncio.Task[None]] = []
-        self._ended_at_ms: int | None = None
         self._workers: list[Worker] = []
         self._guards: list[asyncio.Task[None]] = []
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,7 +83,6 @@ class Scene:
         await asyncio.gather(*self._guards, *self._publishing, return_exceptions=True)
         for worker in self._workers:
             worker.__exit__(kind, error, trace)
-        await self._stack.aclose()
 
     def start_worker(self, *, fault: str | None = None, **settings: object) -> Worker:
         """Start a worker; ``fault`` names one of ``faulty_worker``."""
@@ -147,28 +145,25 @@ class Scene:
             await self._read(reader, round(share * self.stage.num_listings))
             self._outputs.append(reader.output)
 
-    def fault_ends(self) -> None:
-        """From now on, until the first result of an event, the time to recover is counted."""
-        self._ended_at_ms = round(time.time() * 1000)
-
     async def row(self) -> Row:
         """Wait for everything that is on its way, and count."""
         await asyncio.gather(*self._publishing)
         async with self._reader() as reader:
             with contextlib.suppress(TimeoutError):
-                await self._read(reader, len(self._sent))
+                await self._read(reader, len(self._sent_at_ms))
             await reader.read(timeout_ms=1_500)
             outputs = [*self._outputs, reader.output]
-        return count(self.name, self._sent, outputs, self._ended_at_ms)
+        return count(self.name, self._sent_at_ms, outputs)
 
-    async def _publish(self, numbers: Sequence[int], fields: Mapping[str, object]) -> None:
-        records = []
-        for number in numbers:
-            extra = {name: value(number) if callable(value) else value for name, value in fields.items()}
-            _, body, headers = listing(number, product_id=product_id(number), **extra)
-            records.append((product_id(number).encode(), body, headers))
+    async def _publish(self, numbers: Iterable[int], fields: Mapping[str, object]) -> None:
+        records = (self._listing(number, fields) for number in numbers)
         await publish(self.bootstrap, self.topics.listed, records, per_second=self.stage.per_second)
-        self._sent.extend(numbers)
+
+    def _listing(self, number: int, fields: Mapping[str, object]) -> Sent:
+        extra = {name: value(number) if callable(value) else value for name, value in fields.items()}
+        _, body, headers = listing(number, product_id=product_id(number), **extra)
+        self._sent_at_ms[number] = round(time.time() * 1000)
+        return product_id(number).encode(), body, headers
 
     async def _read(self, reader: OutputReader, num_events: int) -> None:
         async with asyncio.timeout(self.stage.patience_seconds):

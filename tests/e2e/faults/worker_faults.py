@@ -19,20 +19,19 @@ async def sigterm(scene: Scene) -> None:
 async def _replaced(scene: Scene, number: signal.Signals) -> None:
     await scene.create_topics()
     worker = scene.start_worker()
+    await worker.ready()
     scene.flow()
     await scene.until(0.2)
     await worker.stop(number)
-    scene.fault_ends()
     scene.start_worker()
 
 
 async def joins(scene: Scene) -> None:
     await scene.create_topics()
-    scene.start_worker()
-    scene.flow()
-    await scene.until(0.1)
     await scene.start_worker().ready()
-    scene.fault_ends()
+    second = scene.start_worker()
+    scene.flow()
+    await second.ready()
 
 
 async def leaves(scene: Scene) -> None:
@@ -42,7 +41,6 @@ async def leaves(scene: Scene) -> None:
     scene.flow()
     await scene.until(0.2)
     await first.stop()
-    scene.fault_ends()
 
 
 async def more_workers_than_partitions(scene: Scene) -> None:
@@ -53,7 +51,6 @@ async def more_workers_than_partitions(scene: Scene) -> None:
     await scene.until(0.2)
     owners = [worker for worker in workers if await _owns(worker, scene.topics.listed)]
     await owners[0].stop(signal.SIGKILL)
-    scene.fault_ends()
 
 
 async def _owns(worker: Worker, topic: str) -> bool:
@@ -70,12 +67,11 @@ async def frozen(scene: Scene) -> None:
     freeze(first)
     await asyncio.sleep(2 * SESSION_SECONDS)
     thaw(first)
-    scene.fault_ends()
 
 
 async def before_its_topic(scene: Scene) -> None:
-    await scene.start_worker().ready()
-    scene.fault_ends()
+    scene.start_worker()
+    await scene.topic_exists(scene.topics.listed)
     scene.flow()
 
 
@@ -93,12 +89,13 @@ async def slow_picture_hosts(scene: Scene) -> None:
     def image(number: int) -> object:
         return {"url": f"http://127.0.0.1:{port}/{number}.jpg"} if number % 10 == 0 else None
 
-    scene.start_worker(
+    worker = scene.start_worker(
         image_allow_http=True,
         image_allowed_networks='["127.0.0.0/8"]',
         image_fetch_timeout_seconds=1,
         image_host_pause_seconds=5,
     )
+    await worker.ready()
     scene.flow(image=image)
     await scene.until(1.0)
     server.close()
