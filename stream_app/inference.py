@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -18,6 +18,7 @@ from schemas.assignments import ModelReference
 from schemas.dead_letters import Stage
 from stream_app.errors import FatalError
 from stream_app.isolation import isolate
+from stream_app.memory import BatchCap, is_out_of_memory
 from stream_app.settings import InferenceSettings
 from stream_app.stages import Listing, Prepared, Rejected, Scored
 
@@ -29,14 +30,22 @@ class Inference:
 
     Args:
         classifier: a loaded and warm version.
+        on_retry: called, from the thread, for every batch that ran out of memory and is split.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, *, on_retry: Callable[[], None] = lambda: None) -> None:
         self._classifier = classifier
+        self._cap = BatchCap(on_retry)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     @classmethod
-    def load(cls, settings: InferenceSettings, *, max_batch: int) -> Self:
+    def load(
+        cls,
+        settings: InferenceSettings,
+        *,
+        max_batch: int,
+        on_retry: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Load the version that the settings name, check its golden products and warm it up. Blocks.
 
         Raises:
@@ -49,7 +58,7 @@ class Inference:
         classifier.check_golden()
         classifier.warm_up(max_batch)
         logger.info("serving %s version %s on %s", classifier.name, classifier.version, device)
-        return cls(classifier)
+        return cls(classifier, on_retry=on_retry)
 
     @property
     def classifier(self) -> Classifier:
@@ -63,15 +72,20 @@ class Inference:
             FatalError: the device or the model is broken, not the listing.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, score_listings, prepared, classifier)
+        return await loop.run_in_executor(self._thread, score_listings, prepared, classifier, self._cap)
 
     def stop(self) -> None:
         """End the thread; a forward pass that runs is not waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def score_listings(prepared: Prepared, classifier: Classifier) -> Scored:
+def score_listings(prepared: Prepared, classifier: Classifier, cap: BatchCap | None = None) -> Scored:
     """Score the rows of a batch; a row the model fails for, or answers NaN for, is rejected.
+
+    Args:
+        prepared: the batch.
+        classifier: the version that prepared it.
+        cap: the most rows that are known to fit in memory; lowered when a batch does not.
 
     Raises:
         FatalError: the model fails on its own golden products as well, or the device is lost.
@@ -80,12 +94,7 @@ def score_listings(prepared: Prepared, classifier: Classifier) -> Scored:
     inputs = prepared.inputs
     if inputs is None:
         return Scored((), None, None, model, classifier.labels, prepared.rejected)
-    parts, failed = isolate(
-        lambda rows: _forward(
-            classifier, inputs if len(rows) == inputs.num_products else inputs.select(rows)
-        ),
-        range(inputs.num_products),
-    )
+    parts, failed = _score_parts(inputs, classifier, cap or BatchCap())
     if failed:
         _blame_model_or_listing(classifier, failed[0][1])
     rejected = [
@@ -101,15 +110,46 @@ def score_listings(prepared: Prepared, classifier: Classifier) -> Scored:
     )
 
 
-def _forward(classifier: Classifier, inputs: PreparedBatch) -> Scores:
+Part = tuple[Sequence[int], Scores]
+
+
+def _score_parts(
+    inputs: PreparedBatch, classifier: Classifier, cap: BatchCap
+) -> tuple[list[Part], list[tuple[int, Exception]]]:
+    parts: list[Part] = []
+    failed: list[tuple[int, Exception]] = []
+    waiting, cap_before = [range(inputs.num_products)], cap.num_rows
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) > cap.num_rows:
+            # The rest is looked at again afterwards: the cap may be lower by then.
+            waiting.append(rows[cap.num_rows :])
+            rows = rows[: cap.num_rows]
+        done, bad = isolate(lambda part: _forward(classifier, inputs, part, cap), rows)
+        parts += done
+        failed += bad
+    if any(is_out_of_memory(error) for _, error in failed):
+        cap.restore(cap_before)
+    return parts, failed
+
+
+def _forward(classifier: Classifier, inputs: PreparedBatch, rows: Sequence[int], cap: BatchCap) -> Scores:
     try:
-        return classifier.score(inputs)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
+        return classifier.score(inputs if len(rows) == inputs.num_products else inputs.select(rows))
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            cap.ran_out(len(rows))
+            _free_device_memory(classifier)
+            raise
         if "CUDA error" in str(error) or "device-side assert" in str(error):
             raise FatalError(f"the device is lost: {str(error).splitlines()[0]}") from error
         raise
+
+
+def _free_device_memory(classifier: Classifier) -> None:
+    """Give blocks that the failed pass has left in the cache back, so that smaller ones find room."""
+    if classifier.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _blame_model_or_listing(classifier: Classifier, error: Exception) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from stream_app.acknowledgement import OffsetLedger
@@ -18,7 +19,7 @@ from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
 from stream_app.lanes import Lane
 from stream_app.loop_watch import LoopWatch
-from stream_app.metrics import ServiceMetrics
+from stream_app.metrics import PipelineStep, ServiceMetrics
 from stream_app.pipeline import Collaborators, ListingLane
 from stream_app.progress_watch import ProgressWatch
 from stream_app.publishing import Publisher
@@ -114,7 +115,12 @@ class Service:
         watch.start()
         owned.callback(watch.stop)
         self._run("loop watch", watch.run())
-        self._inference = await asyncio.to_thread(Inference.load, settings, max_batch=settings.max_batch)
+        self._inference = await asyncio.to_thread(
+            Inference.load,
+            settings,
+            max_batch=settings.max_batch,
+            on_retry=partial(self.metrics.retried, PipelineStep.INFERENCE),
+        )
         owned.callback(self._inference.stop)
         self.metrics.model_loaded(self._inference.classifier.name, self._inference.classifier.version)
         pictures = await owned.enter_async_context(

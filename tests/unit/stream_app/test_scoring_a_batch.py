@@ -20,6 +20,7 @@ from schemas.errors import EmptyListingError, MalformedError
 from stream_app.assigning import NUM_ALTERNATIVES, assignments, outgoing
 from stream_app.errors import FatalError
 from stream_app.inference import score_listings
+from stream_app.memory import BatchCap
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
 from stream_app.stages import Decoded, Prepared, Scored
 from tests.tiny_models import TINY_KINDS, picture, write_tiny_bundle
@@ -171,20 +172,68 @@ def test_a_lost_device_is_fatal(classifier: Classifier, monkeypatch: pytest.Monk
         scored(classifier, map(record, range(3)))
 
 
-def test_out_of_memory_is_answered_with_smaller_batches(
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+    MemoryError(),
+]
+
+
+def fits(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, num_rows: int, error: BaseException
+) -> list[int]:
+    """Make scoring fail for larger batches; the sizes that were tried."""
+    original = classifier.score
+    tried: list[int] = []
+
+    def score(inputs: Any) -> Any:
+        tried.append(inputs.num_products)
+        if inputs.num_products > num_rows:
+            raise error
+        return original(inputs)
+
+    monkeypatch.setattr(classifier, "score", score)
+    return tried
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: f"{type(error).__name__} {error}"[:60])
+def test_out_of_memory_is_answered_with_smaller_batches_from_then_on(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    tried = fits(classifier, monkeypatch, 2, error)
+    retries: list[None] = []
+    cap = BatchCap(lambda: retries.append(None))
+    prepared = prepare_listings(decoded(map(record, range(9))), classifier, {})
+    result = score_listings(prepared, classifier, cap)
+    assert [listing.record.offset for listing in result.listings] == list(range(9))
+    assert not result.rejected
+    assert cap.num_rows == 2
+    assert retries
+    tried.clear()
+    assert len(score_listings(prepared, classifier, cap).listings) == 9
+    assert tried == [2, 2, 2, 2, 1]
+
+
+def test_a_listing_that_alone_does_not_fit_is_rejected(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = classifier.score
 
     def score(inputs: Any) -> Any:
-        if inputs.num_products > 2:
+        if 9 in [int(b - a) for a, b in pairwise(inputs.text.offsets_B1)]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(inputs)
 
     monkeypatch.setattr(classifier, "score", score)
-    result = scored(classifier, map(record, range(9)))
-    assert [listing.record.offset for listing in result.listings] == list(range(9))
-    assert not result.rejected
+    long = record(1, title="un deux trois quatre cinq six sept huit neuf")
+    cap = BatchCap()
+    prepared = prepare_listings(decoded([record(0), long, record(2)]), classifier, {})
+    before = cap.num_rows
+    result = score_listings(prepared, classifier, cap)
+    assert [listing.record.offset for listing in result.listings] == [0, 2]
+    assert [each.record.offset for each in result.rejected] == [1]
+    assert cap.num_rows == before, "one large listing must not make every later batch small"
 
 
 def test_a_batch_without_listings_goes_through(classifier: Classifier) -> None:
