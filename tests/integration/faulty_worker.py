@@ -9,6 +9,7 @@ from models.runtime import Classifier
 from stream_app import inference
 from stream_app.cli import main
 from stream_app.fetching import WholeFetchConsumer
+from stream_app.memory import BatchCap
 from stream_app.stages import Prepared, Scored
 
 FOREVER_SECONDS = 3_600.0
@@ -30,7 +31,7 @@ def fetches_once() -> None:
 def model_hangs() -> None:
     """The model never answers."""
 
-    def broken(prepared: Prepared, classifier: Classifier) -> Scored:  # noqa: ARG001
+    def broken(prepared: Prepared, classifier: Classifier, cap: BatchCap | None = None) -> Scored:  # noqa: ARG001
         time.sleep(FOREVER_SECONDS)
         raise AssertionError
 
@@ -41,9 +42,9 @@ def slow_model() -> None:
     """Each batch takes some seconds more."""
     score = inference.score_listings
 
-    def broken(prepared: Prepared, classifier: Classifier) -> Scored:
+    def broken(prepared: Prepared, classifier: Classifier, cap: BatchCap | None = None) -> Scored:
         time.sleep(SLOW_SECONDS)
-        return score(prepared, classifier)
+        return score(prepared, classifier, cap)
 
     inference.score_listings = broken
 
