@@ -1,5 +1,10 @@
-"""A version on a GPU says what it says on the CPU; skipped on machines without one."""
+"""What a real GPU does to a version and to a batch; skipped on machines without one."""
 
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +15,36 @@ from models.catalogue_products import product_of
 from models.repository import ModelRepository
 from models.runtime import Classifier
 from schemas.catalogue import read_catalogue
+from stream_app.inference import score_listings
+from stream_app.memory import BatchCap
+from stream_app.preparing import decode_records, prepare_listings
+from stream_app.stages import Prepared
+from tests.tiny_models import picture
+from tests.unit.stream_app.records import PlainRecord
 from training.run import compose_config, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+
+LOSES_ITS_DEVICE = """
+import sys
+from pathlib import Path
+import torch
+from models.runtime import Classifier
+from stream_app.errors import FatalError
+from stream_app.inference import score_listings
+from tests.integration.test_gpu import prepared
+classifier = Classifier.load(Path(sys.argv[1]), torch.device("cuda"))
+batch = prepared(classifier, 4)
+assert len(score_listings(batch, classifier).listings) == 4
+try:
+    torch.arange(2, device="cuda")[torch.tensor([9], device="cuda")].cpu()
+except RuntimeError:
+    pass
+try:
+    score_listings(batch, classifier)
+except FatalError as error:
+    print(error)
+"""
 
 
 @pytest.mark.parametrize("trainer", ["default", "bf16"])
@@ -31,3 +63,65 @@ def test_what_a_gpu_learnt_is_served_alike_by_both(
     for place in (0, 50):
         alone_BC = on_gpu.score(on_gpu.prepare(products[place : place + 1])).probabilities_BC
         np.testing.assert_allclose(alone_BC[0], found_BC[place], rtol=0, atol=1e-4)
+
+
+def prepared(classifier: Classifier, num_listings: int) -> Prepared:
+    """Numbered listings, each with a picture."""
+    image = {"data": base64.b64encode(picture()).decode()}
+    bodies = (
+        {"event_id": f"e-{n}", "product_id": str(n), "title": f"Lampe {n}", "image": image}
+        for n in range(num_listings)
+    )
+    records = [PlainRecord(offset=n, value=json.dumps(body).encode()) for n, body in enumerate(bodies)]
+    return prepare_listings(decode_records(records, max_bytes=2**20), classifier, {})
+
+
+@pytest.fixture
+def on_gpu(demo_repository: Path) -> Classifier:
+    return Classifier.load(ModelRepository(demo_repository).resolve("demo").folder, torch.device("cuda"))
+
+
+@pytest.fixture
+def little_memory(on_gpu: Classifier) -> Iterator[Prepared]:
+    """A batch that needs more than twice the memory that this process may take."""
+    batch = prepared(on_gpu, 256)
+    score_listings(prepared(on_gpu, 1), on_gpu)
+    resident = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    score_listings(batch, on_gpu)
+    needed = torch.cuda.max_memory_allocated() - resident
+    torch.cuda.empty_cache()
+    limit = torch.cuda.memory_reserved() + int(0.4 * needed)
+    torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        yield batch
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_a_batch_that_does_not_fit_is_split_and_the_size_remembered(
+    on_gpu: Classifier, little_memory: Prepared, demo_repository: Path
+) -> None:
+    retries: list[None] = []
+    cap = BatchCap(lambda: retries.append(None))
+    scored = score_listings(little_memory, on_gpu, cap)
+    assert retries
+    assert cap.num_rows < 256
+    assert not scored.rejected
+    assert scored.scores is not None
+    on_cpu = Classifier.load(ModelRepository(demo_repository).resolve("demo").folder, torch.device("cpu"))
+    expected = score_listings(little_memory, on_cpu).scores
+    assert expected is not None
+    np.testing.assert_allclose(scored.scores.probabilities_BC, expected.probabilities_BC, rtol=0, atol=1e-4)
+    retries.clear()
+    score_listings(little_memory, on_gpu, cap)
+    assert not retries, "the size that fits was forgotten"
+
+
+def test_a_lost_device_ends_the_worker(demo_repository: Path) -> None:
+    """In a process of its own: after a device-side assert nothing of CUDA works any more."""
+    folder = ModelRepository(demo_repository).resolve("demo").folder
+    ended = subprocess.run(
+        [sys.executable, "-c", LOSES_ITS_DEVICE, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert "the device is lost" in ended.stdout, ended.stderr[-2000:]
