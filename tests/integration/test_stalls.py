@@ -5,7 +5,6 @@ import base64
 import io
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -14,11 +13,8 @@ from PIL import Image
 
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
+from tests.integration import faulty_worker
 from tests.integration.workers import OutputReader, Topics, Worker, committed, listing, publish
-
-
-def faulty(fault: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "tests.integration.faulty_worker", fault)
 
 
 @pytest.fixture
@@ -48,7 +44,12 @@ async def test_a_worker_that_no_longer_fetches_turns_red_and_ends_and_the_next_o
     log = tmp_path / "first.log"
     async with OutputReader(kafka.bootstrap, topics) as reader:
         with Worker(
-            kafka.bootstrap, topics, demo_repository, log=log, command=faulty("fetches_once"), stall_seconds=3
+            kafka.bootstrap,
+            topics,
+            demo_repository,
+            log=log,
+            command=faulty_worker.command("fetches_once"),
+            stall_seconds=3,
         ) as worker:
             await publish(kafka.bootstrap, topics.listed, map(listing, range(100)))
             await reader.until(1)
@@ -71,7 +72,7 @@ async def test_a_model_that_hangs_ends_the_worker_and_nothing_is_acknowledged(
         topics,
         demo_repository,
         log=tmp_path / "worker.log",
-        command=faulty("model_hangs"),
+        command=faulty_worker.command("model_hangs"),
         hang_seconds=3,
         drain_seconds=1,
         stop_seconds=5,
@@ -148,7 +149,7 @@ async def test_large_pictures_and_a_slow_model_keep_the_loop_and_the_group_going
         topics,
         demo_repository,
         log=tmp_path / "worker.log",
-        command=faulty("slow_model"),
+        command=faulty_worker.command("slow_model"),
         session_timeout_seconds=6,
         max_batch=64,
         max_delay_ms=500,

@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 
 from stream_app.broker_config import free_port
+from stream_app.process_guard import guarded
 from tests.conftest import TopicNames
 
 PATIENCE_SECONDS = 120.0
@@ -85,7 +86,12 @@ class Worker:
     def start(self) -> Self:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                guarded(list(self._command)),
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         return self
 
@@ -95,9 +101,9 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
         if error is not None:
             sys.stderr.write(f"--- {self.log}\n{self.log.read_text(errors='replace')[-6000:]}\n")
 

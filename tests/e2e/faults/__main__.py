@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ HEADINGS = [field.name.replace("_", " ") for field in fields(Row)]
 
 
 def main() -> int:
+    # Stopped either way, workers and brokers are ended first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     arguments = _arguments()
     if arguments.list:
         for fault in FAULTS:

@@ -1,6 +1,6 @@
 """Faults inside the worker, put there by ``faulty_worker``: the model, the device, the producer, the disk."""
 
-from tests.e2e.faults.scene import Scene
+from tests.e2e.faults.scene import Scene, assert_struck
 
 
 async def model_raises(scene: Scene) -> None:
@@ -32,7 +32,7 @@ async def out_of_sequence(scene: Scene) -> None:
 
 
 async def disk_full(scene: Scene) -> None:
-    """No file can be opened for writing, the repository's and the temporary ones included."""
+    """No file can be opened for writing, those of the repository included, and nothing can be logged."""
     await _with_faulty_worker(scene, "disk_full")
 
 
@@ -43,3 +43,4 @@ async def _with_faulty_worker(scene: Scene, fault: str, **settings: object) -> N
     scene.guard(worker)
     scene.flow()
     await scene.until(1.0)
+    assert_struck(worker)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -18,12 +17,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from tests.e2e.faults.row import Row, came_out, count, product_id
+from tests.integration import faulty_worker
 from tests.integration.workers import Output, OutputReader, Sent, Topics, Worker, listing, publish
 
 NUM_PARTITIONS = 4
 SESSION_SECONDS = 6
 SECONDS_OF_FLOW = 10.0
-FAULTY_WORKER = (sys.executable, "-m", "tests.e2e.faults.faulty_worker")
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,12 @@ class Scene:
         """Start a worker; ``fault`` names one of ``faulty_worker``."""
         number = len(self._workers) + 1
         addresses = ";".join(f"kafka://{address}" for address in self.bootstrap.split(","))
-        if fault is not None:
-            settings["test_fault"] = fault
         worker = Worker(
             self.bootstrap,
             self.topics,
             self.stage.repository,
             log=self.stage.folder / f"{self.name}-{number}.log",
-            command=FAULTY_WORKER if fault else (),
+            command=faulty_worker.command(fault) if fault else (),
             **{"broker": addresses, "session_timeout_seconds": SESSION_SECONDS, **settings},
         )
         self._workers.append(worker)
@@ -194,6 +191,11 @@ class Scene:
                 process.kill()
             await asyncio.sleep(0.2)
         self.guard(self.start_worker())
+
+
+def assert_struck(worker: Worker) -> None:
+    """The fault inside a worker has happened, or the row would say nothing."""
+    assert faulty_worker.STRIKES in worker.log.read_text(errors="replace"), f"{worker.log}: no fault"
 
 
 def freeze(worker: Worker) -> None:

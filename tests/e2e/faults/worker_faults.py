@@ -98,6 +98,7 @@ async def slow_picture_hosts(scene: Scene) -> None:
     await worker.ready()
     scene.flow(image=image)
     await scene.until(1.0)
+    assert connections, "no picture was asked for"
     server.close()
     for writer in connections:
         writer.close()

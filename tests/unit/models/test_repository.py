@@ -1,3 +1,5 @@
+import errno
+import itertools
 import os
 from functools import partial
 from pathlib import Path
@@ -178,6 +180,39 @@ def test_all_of_a_version_is_on_disk_before_it_is_seen(
     monkeypatch.setattr(Path, "rename", lambda path, target: noted("rename") and rename(path, target))
     publish_stub(repository)
     assert calls == [*["flush"] * len(["bundle.json", "payload", "the folder"]), "rename", "flush"]
+
+
+@pytest.mark.parametrize(
+    ("num_flushed", "versions"),
+    [(0, ("1",)), (1, ("1",)), (2, ("1",)), (4, ("1", "2"))],
+    ids=["first file", "last file", "folder", "alias"],
+)
+def test_a_disk_that_is_full_leaves_nothing_half_written(
+    repository: ModelRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    num_flushed: int,
+    versions: tuple[str, ...],
+) -> None:
+    publish_stub(repository)
+    repository.promote("fusion@1", "champion")
+    flush, calls = os.fsync, itertools.count()
+
+    def full(descriptor: int) -> None:
+        if next(calls) == num_flushed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    def publish_and_promote() -> None:
+        publish_stub(repository)
+        repository.promote("fusion@2", "champion")
+
+    with pytest.raises(RepositoryError, match="No space left on device"):
+        publish_and_promote()
+    assert repository.resolve("fusion@champion").version == "1"
+    assert repository.versions("fusion") == versions
+    assert not list((repository.root / "fusion").glob("**/.*"))
 
 
 def remove(folder: Path) -> None:
