@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from schemas.base import Message
 from schemas.cloudevents import Envelope, Headers, is_structured, open_envelope
-from schemas.errors import InvalidMessageError, MessageTooLargeError
+from schemas.dead_letters import BATCH_HEADER
+from schemas.errors import InvalidMessageError, MessageTooLargeError, UnreadableBatchError
 from schemas.json_objects import parse_object
 
 __all__ = ["DEFAULT_MAX_MESSAGE_BYTES", "Headers", "decode", "encode", "validate"]
@@ -46,11 +47,13 @@ def decode(
         max_bytes: The largest value accepted.
 
     Raises:
+        UnreadableBatchError: The record stands for a batch that could not be read.
         MessageTooLargeError: The value is larger than `max_bytes`.
         MalformedError: It is not exactly one JSON object in UTF-8.
         FramingError: It is framed by a schema registry and not JSON.
         InvalidMessageError: Its fields are not those of `message_type`.
     """
+    _refuse_batch(headers)
     if len(value) > max_bytes:
         message = f"the value has {len(value)} bytes; at most {max_bytes} are accepted"
         raise MessageTooLargeError(message, size_bytes=len(value), limit_bytes=max_bytes)
@@ -75,6 +78,12 @@ def validate(message_type: type[M], fields: Mapping[str, Any]) -> M:
 def encode(message: Message) -> bytes:
     """Return the JSON of a message in UTF-8, without spaces and never with NaN."""
     return message.__pydantic_serializer__.to_json(message, exclude_none=not message.KEEP_NULLS)
+
+
+def _refuse_batch(headers: Headers) -> None:
+    for name, told in headers:
+        if name == BATCH_HEADER:
+            raise UnreadableBatchError((told or b"").decode(errors="replace"))
 
 
 def _filled_in(message_type: type[Message], envelope: Envelope, default_event_id: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ A dead letter is the record as received (key, value and headers untouched) with 
 | `shelver.original-headers` | only when headers had to be left out too: how many there were |
 | `shelver.original-key-size` | only when the key had to be cut as well: its true size in bytes |
 
+A record with `shelver.batch` stands for a whole batch that cannot be read; its value is the batch as stored.
 A record that failed before carries these headers already; the last of each name counts. Room is made in that
 order, value, headers, key, because a record that cannot be written as a dead letter would stop its partition.
 """
@@ -28,6 +29,7 @@ from typing import Final
 
 __all__ = [
     "ATTEMPTS_HEADER",
+    "BATCH_HEADER",
     "HEADER_PREFIX",
     "MESSAGE_HEADER",
     "ORIGINAL_HEADERS_HEADER",
@@ -59,6 +61,7 @@ ORIGINAL_SIZE_HEADER: Final = "shelver.original-size"
 ORIGINAL_SHA256_HEADER: Final = "shelver.original-sha256"
 ORIGINAL_HEADERS_HEADER: Final = "shelver.original-headers"
 ORIGINAL_KEY_SIZE_HEADER: Final = "shelver.original-key-size"
+BATCH_HEADER: Final = "shelver.batch"
 
 MAX_MESSAGE_CHARACTERS: Final = 500
 CUT_BYTES: Final = 1024
@@ -102,6 +105,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"
     SCHEMA_REGISTRY_FRAMING = "schema_registry_framing"
     TOO_LARGE = "too_large"
+    UNREADABLE_BATCH = "unreadable_batch"
     INVALID = "invalid"
     EMPTY_LISTING = "empty_listing"
     PREPARATION_ERROR = "preparation_error"

@@ -6,6 +6,7 @@ ShelverError
 │   ├── MalformedError          the bytes are not exactly one JSON object
 │   ├── FramingError            schema registry framing in front of something that is not JSON
 │   ├── MessageTooLargeError    more bytes than the limit
+│   ├── UnreadableBatchError    a batch of records that cannot be unpacked
 │   ├── InvalidMessageError     a JSON object whose fields are wrong
 │   ├── EmptyListingError       a valid listing with nothing to classify
 │   ├── UnknownEventError       a question about a listing that is not remembered
@@ -29,6 +30,7 @@ __all__ = [
     "ShelverError",
     "UnknownCategoryError",
     "UnknownEventError",
+    "UnreadableBatchError",
 ]
 
 
@@ -68,6 +70,10 @@ class MessageTooLargeError(MessageError):
         super().__init__(message)
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
+
+
+class UnreadableBatchError(MessageError):
+    """The record stands for a whole batch that cannot be unpacked, or not within bounds."""
 
 
 class InvalidMessageError(MessageError):

@@ -10,6 +10,8 @@ from stream_app.fetching import WholeFetchApp, faust_credentials
 from stream_app.service import Service
 from stream_app.settings import Settings, load_settings
 
+MAX_POLL_RECORDS = 4_096
+
 
 def build_app(settings: Settings) -> WholeFetchApp:
     """Wire a worker that is not started yet; several can be built in one process.
@@ -30,6 +32,8 @@ def build_app(settings: Settings) -> WholeFetchApp:
         broker_rebalance_timeout=settings.rebalance_seconds,
         broker_commit_interval=settings.commit_interval_seconds,
         consumer_max_fetch_size=settings.max_fetch_bytes,
+        # Of tiny records a fetch holds millions, each an object of half a kilobyte.
+        broker_max_poll_records=MAX_POLL_RECORDS,
         # A topic, or more partitions of one, is seen within this time.
         consumer_metadata_max_age_ms=5_000,
         # With standby replicas Faust's own assignor leaves some workers without partitions; 0 is round robin.

@@ -14,6 +14,7 @@ FAILURES: dict[type[Exception], tuple[Stage, Reason]] = {
     message_errors.MalformedError: (Stage.DECODE, Reason.MALFORMED),
     message_errors.FramingError: (Stage.DECODE, Reason.SCHEMA_REGISTRY_FRAMING),
     message_errors.MessageTooLargeError: (Stage.DECODE, Reason.TOO_LARGE),
+    message_errors.UnreadableBatchError: (Stage.DECODE, Reason.UNREADABLE_BATCH),
     message_errors.InvalidMessageError: (Stage.VALIDATE, Reason.INVALID),
     message_errors.EmptyListingError: (Stage.PREPARE, Reason.EMPTY_LISTING),
     message_errors.UnknownEventError: (Stage.PREPARE, Reason.UNKNOWN_EVENT),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from schemas.dead_letters import (
+    BATCH_HEADER,
     ORIGINAL_HEADERS_HEADER,
     ORIGINAL_KEY_SIZE_HEADER,
     ORIGINAL_SHA256_HEADER,
@@ -25,6 +26,7 @@ class Refusal(StrEnum):
 
     FOREIGN = "foreign"
     CUT = "cut"
+    BATCH = "batch"
     UNKNOWN_SOURCE = "unknown_source"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     TOO_LARGE = "too_large"
@@ -83,6 +85,8 @@ def refusal(letter: Record, *, topics: Collection[str], max_attempts: int) -> tu
         size = (headers.get(ORIGINAL_SIZE_HEADER) or b"?").decode(errors="replace")
         digest = (headers.get(ORIGINAL_SHA256_HEADER) or b"?").decode(errors="replace")
         return Refusal.CUT, f"only its beginning was kept; the value had {size} bytes, sha256 {digest}"
+    if BATCH_HEADER in headers:
+        return Refusal.BATCH, "it is a whole batch of records, which cannot be unpacked"
     if source_topic(failure) not in topics:
         return Refusal.UNKNOWN_SOURCE, f"{failure.source!r} is in no topic that the service reads"
     if failure.attempts >= max_attempts:

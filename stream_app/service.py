@@ -13,7 +13,6 @@ from stream_app.broker_questions import BrokerQuestions
 from stream_app.codecs import require_codecs
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, GroupMember, WholeFetchApp, assigned_partitions, group_is_joined
-from stream_app.header_names import read_any_header_name
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
@@ -24,6 +23,7 @@ from stream_app.pipeline import Collaborators, ListingLane
 from stream_app.progress_watch import ProgressWatch
 from stream_app.publishing import Publisher
 from stream_app.recent_listings import RecentListings
+from stream_app.record_batches import read_any_batch
 from stream_app.settings import Settings
 from stream_app.topics import ensure_topics, worker_needs
 
@@ -102,7 +102,7 @@ class Service:
     async def _start_parts(self) -> None:
         owned, settings = self._owned, self.settings
         require_codecs()
-        read_any_header_name()
+        read_any_batch(settings.max_unpacked_bytes)
         health = HealthServer(
             settings,
             liveness=self.liveness,

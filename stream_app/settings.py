@@ -122,6 +122,12 @@ class GroupSettings(BaseModel):
         ge=2**16,
         description="Most bytes fetched ahead from all partitions together; each gets an equal share.",
     )
+    max_unpacked_bytes: int = Field(
+        32 * 2**20,
+        ge=2**16,
+        description="Most bytes that a compressed batch of records may unpack to; a larger one is a dead "
+        "letter.",
+    )
     stop_seconds: float = Field(
         25.0,
         gt=0,

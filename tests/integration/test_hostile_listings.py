@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from schemas.dead_letters import Reason, Stage
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
+from tests.integration.resident_memory import MemoryWatch
 from tests.integration.workers import OutputReader, Sent, Topics, Worker, committed, listing, publish
 from tests.unencodable import RawName, write_raw_names
 
@@ -170,6 +171,41 @@ async def test_a_header_name_that_is_no_text_stops_nobody(
     ((_, value, headers),) = output.dead
     assert value == b"no listing"
     assert "na\ufffd" in headers
+
+
+async def test_batches_that_unpack_to_gigabytes_are_dead_letters(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    demo_repository: Path,
+    tmp_path: Path,
+) -> None:
+    topics, num_bombs, num_good = Topics.named(topic_names), 20, 20
+    await create_topics(topics.listed, topics.assigned, topics.dead, num_partitions=1)
+    async with OutputReader(kafka.bootstrap, topics) as reader:
+        with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker.log") as worker:
+            await worker.ready()
+            async with MemoryWatch(worker) as memory:
+                await publish(kafka.bootstrap, topics.listed, map(listing, range(num_good)))
+                await send_bombs(kafka, topics.listed, num_bombs)
+                await publish(kafka.bootstrap, topics.listed, map(listing, range(num_good, 2 * num_good)))
+                output = await reader.until(2 * num_good + num_bombs)
+            grown_mb = memory.peak_mb() - memory.first_mb
+            assert await worker.stop() == 0
+    assert set(output.assigned) == {f"e-{number}" for number in range(2 * num_good)}
+    assert [headers["shelver.reason"] for *_, headers in output.dead] == [b"unreadable_batch"] * num_bombs
+    assert b"a batch of 1 records, compressed with zstd" in (output.dead[0][2]["shelver.batch"] or b"")
+    assert await committed(kafka.bootstrap, topics) == {0: 2 * num_good + num_bombs}
+    assert grown_mb < 300, "one of them unpacked is 200 MB, all of them 4 GB"
+
+
+async def send_bombs(kafka: EmbeddedBroker, topic: str, num_bombs: int) -> None:
+    """Batches of some kilobytes that hold 200 MB of nothing each."""
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type="zstd") as producer:
+        for _ in range(num_bombs):
+            batch = producer.create_batch()
+            assert batch.append(key=b"bomb", value=bytes(200 * MEGABYTE), timestamp=None)
+            await (await producer.send_batch(batch, topic, partition=0))
 
 
 async def test_inline_pictures_are_used_and_every_codec_is_read(
