@@ -1,6 +1,7 @@
 """A worker takes as much memory behind a large backlog as behind a small one."""
 
 from pathlib import Path
+from typing import Any
 
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
@@ -8,9 +9,9 @@ from tests.integration.resident_memory import MB, MemoryWatch, large_listings
 from tests.integration.workers import OutputReader, Topics, Worker, publish
 
 LISTING_BYTES = 200_000
-NUM_LISTINGS = 2_000
-"""400 MB."""
-LIMITS = {
+NUM_LISTINGS = 1_000
+"""200 MB."""
+LIMITS: dict[str, Any] = {
     "max_batch": 8,
     "max_batch_bytes": 2 * MB,
     "max_buffered_bytes": 4 * MB,
