@@ -21,7 +21,7 @@ NUM_PICTURES = 32
 
 
 class MemoryWatch:
-    """Notes the resident memory of a worker while the ``async with`` block runs.
+    """Notes what memory a worker takes, and what CPU time, while the ``async with`` block runs.
 
     Args:
         worker: a running one.
@@ -37,6 +37,7 @@ class MemoryWatch:
 
     async def __aenter__(self) -> Self:
         self._began = time.monotonic()
+        self._cpu_seconds = -self._cpu_now()
         self._look()
         self._task = asyncio.create_task(self._run())
         return self
@@ -48,6 +49,7 @@ class MemoryWatch:
         with suppress(asyncio.CancelledError):
             await self._task
         self._look()
+        self._cpu_seconds += self._cpu_now()
 
     @property
     def first_mb(self) -> float:
@@ -59,11 +61,20 @@ class MemoryWatch:
         """When it ended."""
         return self.samples[-1][1]
 
+    @property
+    def cpu_percent(self) -> float:
+        """CPU time while the watch ran, of one core."""
+        return 100 * self._cpu_seconds / self.samples[-1][0]
+
     def peak_mb(self) -> float:
         """The most since the worker started, also between two looks, as the kernel has it."""
         lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
         (peak,) = (line for line in lines if line.startswith("VmHWM"))
         return int(peak.split()[1]) / 1024
+
+    def _cpu_now(self) -> float:
+        times = psutil.Process(self._pid).cpu_times()
+        return times.user + times.system
 
     def _look(self) -> None:
         self.samples.append(

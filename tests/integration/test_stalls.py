@@ -6,6 +6,7 @@ import io
 import json
 import statistics
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration import faulty_worker
+from tests.integration.resident_memory import MemoryWatch
 from tests.integration.workers import OutputReader, Topics, Worker, committed, listing, publish
 
 
@@ -95,11 +97,14 @@ async def test_idle_and_standby_workers_stay_healthy_and_ready(
     with workers[0], workers[1], workers[2]:
         for worker in workers:
             await worker.ready()
-        until = time.monotonic() + 5
-        while time.monotonic() < until:
-            for worker in workers:
-                assert worker.get("/healthz")[0] == 200
-            await asyncio.sleep(0.2)
+        async with AsyncExitStack() as stack:
+            watches = [await stack.enter_async_context(MemoryWatch(worker)) for worker in workers]
+            until = time.monotonic() + 5
+            while time.monotonic() < until:
+                for worker in workers:
+                    assert worker.get("/healthz")[0] == 200
+                await asyncio.sleep(0.2)
+        assert max(watch.cpu_percent for watch in watches) < 25, "of a core, for nothing"
         reports = [json.loads(worker.get("/readyz")[1]) for worker in workers]
         assert [report["healthy"] for report in reports] == [True] * 3
         assert min(len(report["partitions"]) for report in reports) == 0, "one of them is a standby"
