@@ -4,9 +4,12 @@ A *span* is a run of records of one partition that is worked on as a whole. Span
 offset order and may end in any order; only a finished prefix may be committed. Everything is counted
 within one generation of the consumer group: once a generation is closed nothing of it is begun, finished
 or committed, which is what makes it safe to drop buffered work when partitions are revoked.
+
+Offsets that begin again lower down are those of a topic that was made anew: what was finished before says
+nothing of them, and a commit of it would skip records.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -34,16 +37,29 @@ class Span:
 
 @dataclass(slots=True)
 class _PartitionLedger:
+    """Spans in the order they were begun; those up to ``num_stale`` are of a log that is no more."""
+
     begun: deque[Span] = field(default_factory=deque)
-    finished: set[Span] = field(default_factory=set)
+    finished: Counter[Span] = field(default_factory=Counter)
+    num_stale: int = 0
+    next: int = 0
     committable: int | None = None
 
-    def advance(self) -> None:
-        while self.begun and self.begun[0] in self.finished:
-            span = self.begun.popleft()
-            if span not in self.begun:
-                self.finished.discard(span)
-            self.committable = max(span.next, self.committable or 0)
+    def begin(self, span: Span) -> None:
+        if span.first < self.next:
+            self.num_stale, self.committable = len(self.begun), None
+        self.begun.append(span)
+        self.next = span.next
+
+    def finish(self, span: Span) -> None:
+        self.finished[span] += 1
+        while self.begun and self.finished[self.begun[0]]:
+            first = self.begun.popleft()
+            self.finished -= Counter([first])
+            if self.num_stale:
+                self.num_stale -= 1
+            else:
+                self.committable = first.next
 
 
 class OffsetLedger:
@@ -68,7 +84,7 @@ class OffsetLedger:
             return False
         for span in spans:
             self._enter(span.generation)
-            self._partitions.setdefault(span.partition, _PartitionLedger()).begun.append(span)
+            self._partitions.setdefault(span.partition, _PartitionLedger()).begin(span)
         return True
 
     def done(self, spans: Iterable[Span]) -> None:
@@ -76,8 +92,7 @@ class OffsetLedger:
         for span in spans:
             ledger = self._partitions.get(span.partition)
             if span.generation == self._generation and ledger is not None:
-                ledger.finished.add(span)
-                ledger.advance()
+                ledger.finish(span)
 
     def committable(self, partition: TopicPartition) -> int | None:
         """The offset to commit (the next one to read), or None while nothing is finished."""

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError
 
 from stream_app.acknowledgement import TopicPartition
+from stream_app.topic_ids import topic_ids
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ class BrokerAnswers:
     Attributes:
         ends: offset behind the last record; partitions that nobody answers for are left out.
         topics: names of all topics that this client may see.
+        topic_ids: of the topics that were asked for by name, as far as there are any.
     """
 
     ends: Mapping[TopicPartition, int]
     topics: Collection[str]
+    topic_ids: Mapping[str, str]
 
 
 class BrokerQuestions:
@@ -41,22 +44,30 @@ class BrokerQuestions:
         self._connection = connection
         self._consumer: AIOKafkaConsumer | None = None
 
-    async def ask(self, partitions: Iterable[TopicPartition]) -> BrokerAnswers | None:
-        """Ask for the ends of partitions and for all topics; None when no broker answers in time."""
+    async def ask(
+        self, partitions: Iterable[TopicPartition], named: Collection[str] = ()
+    ) -> BrokerAnswers | None:
+        """Ask for the ends of partitions, for all topics, and for the ids of those that are named.
+
+        Returns:
+            None when no broker answers in time.
+        """
         by_topic: dict[str, list[KafkaPartition]] = {}
         for topic, number in partitions:
             by_topic.setdefault(topic, []).append(KafkaPartition(topic, number))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 consumer = await self._connected()
-                topics, *ends = await asyncio.gather(
-                    consumer.topics(), *(_ends(consumer, group) for group in by_topic.values())
+                topics, ids, *ends = await asyncio.gather(
+                    consumer.topics(),
+                    topic_ids(consumer._client, named),  # noqa: SLF001
+                    *(_ends(consumer, group) for group in by_topic.values()),
                 )
         except (KafkaError, OSError, TimeoutError) as error:
             logger.warning("no broker answers for the ends of partitions: %r", error)
             await self.stop()
             return None
-        return BrokerAnswers({key: end for group in ends for key, end in group.items()}, topics)
+        return BrokerAnswers({key: end for group in ends for key, end in group.items()}, topics, ids)
 
     async def stop(self) -> None:
         """Disconnect."""

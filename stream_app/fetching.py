@@ -18,9 +18,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, cast
 
 import faust
+from aiokafka import OffsetAndMetadata
 from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.conductor import Conductor
@@ -30,6 +32,7 @@ from faust.types.auth import CredentialsT
 
 from stream_app.acknowledgement import OffsetLedger, TopicPartition
 from stream_app.batching import Fetched, Record
+from stream_app.topic_ids import commit_metadata, is_of_another_topic, topic_ids
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ class Flow:
         self.room_changed = asyncio.Event()
         self.last_fetch_at: dict[TopicPartition, float] = {}
         self.handed_over: dict[TopicPartition, HandedOver] = {}
+        self.topic_ids: dict[str, str] = {}
+        """Which topics the positions are of, as far as brokers tell; set whenever partitions are assigned."""
 
     def topics_with_room(self) -> set[str]:
         """Topics that may be fetched from now."""
@@ -87,7 +92,8 @@ class Flow:
         self.last_fetch_at[fetched.partition] = now
         before = self.handed_over.get(fetched.partition)
         first = fetched.records[0].offset
-        if before is not None and before.generation == fetched.generation:
+        goes_on = before is not None and before.generation == fetched.generation and first >= before.next
+        if before is not None and goes_on:
             first = before.first
         self.handed_over[fetched.partition] = HandedOver(
             fetched.generation, first, fetched.records[-1].offset + 1
@@ -119,12 +125,13 @@ def prefetch_share(max_fetch_bytes: int, max_prefetch_bytes: int, num_partitions
     return max(1, min(max_fetch_bytes, max_prefetch_bytes // max(1, num_partitions)))
 
 
-class BoundedConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka's consumer, with a bound on what that fetches ahead."""
+class WholeFetchThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer: bounds what that fetches ahead, knows topics by their id."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_bytes = self._flow.max_prefetch_bytes  # noqa: SLF001
+        consumer.commit = partial(self._commit_with_ids, consumer.commit)
         return consumer
 
     async def on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
@@ -135,6 +142,33 @@ class BoundedConsumerThread(driver.AIOKafkaConsumerThread):
         )
         await super().on_partitions_assigned(assigned, generation_id)
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the committed offsets, but to the beginning of a topic that was made anew since."""
+        committed: Mapping[TP, int] = await self.call_thread(self._seek_to_committed)
+        return committed
+
+    async def _seek_to_committed(self) -> Mapping[Any, int | None]:
+        consumer = self._ensure_consumer()
+        positions: dict[Any, int | None] = await consumer.seek_to_committed()
+        commits = await consumer._coordinator.fetch_committed_offsets(list(positions))  # noqa: SLF001
+        client = consumer._client  # noqa: SLF001
+        self._flow.topic_ids.update(await topic_ids(client, {partition.topic for partition in positions}))
+        for partition, commit in commits.items():
+            if is_of_another_topic(commit.metadata, self._flow.topic_ids.get(partition.topic)):
+                logger.warning("%s was deleted and made anew; it is read from its beginning", partition)
+                await consumer.seek_to_beginning(partition)
+                positions[partition] = None
+        return positions
+
+    async def _commit_with_ids(self, commit: Any, offsets: Mapping[Any, OffsetAndMetadata]) -> None:
+        ids = self._flow.topic_ids
+        await commit(
+            {
+                partition: OffsetAndMetadata(each.offset, commit_metadata(ids.get(partition.topic)))
+                for partition, each in offsets.items()
+            }
+        )
+
     @property
     def _flow(self) -> Flow:
         return cast("WholeFetchApp", self.app).flow
@@ -143,8 +177,8 @@ class BoundedConsumerThread(driver.AIOKafkaConsumerThread):
 class WholeFetchConsumer(driver.Consumer):
     """A Faust consumer that hands over fetches whole and commits what the ledger says."""
 
-    def _new_consumer_thread(self) -> BoundedConsumerThread:
-        return BoundedConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> WholeFetchThread:
+        return WholeFetchThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
     def flow(self) -> Flow:
@@ -234,6 +268,10 @@ class WholeFetchConsumer(driver.Consumer):
 
     def _new_offset(self, tp: Any) -> int | None:
         return self.flow.ledger.committable(tp)
+
+    def _should_commit(self, tp: Any, offset: int) -> bool:
+        """Whatever is new, lower offsets too: those of a topic that was made anew begin at 0."""
+        return bool(offset != self._committed_offset[tp])
 
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         committed: bool = await super()._commit(offsets)

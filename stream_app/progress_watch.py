@@ -92,7 +92,7 @@ class ProgressWatch:
         """Look every few seconds until cancelled.
 
         Raises:
-            FatalError: something has stood still for too long.
+            FatalError: something has stood still for too long, or a topic was made anew.
         """
         while True:
             await asyncio.sleep(self._interval)
@@ -102,9 +102,15 @@ class ProgressWatch:
                 raise FatalError("; ".join(self.faults) + "; what is unfinished is read again")
 
     async def look(self) -> None:
-        """Ask once, and bring faults, missing topics and metrics up to date."""
+        """Ask once, and bring faults, missing topics and metrics up to date.
+
+        Raises:
+            FatalError: a topic was deleted and made anew.
+        """
         assigned = self._member.assigned()
-        answers = await self._questions.ask(assigned)
+        answers = await self._questions.ask(assigned, list(self._flow.topic_ids))
+        if answers is not None:
+            self._require_same_topics(answers.topic_ids)
         now = time.monotonic()
         still = assigned & self._member.assigned()
         positions = self._member.positions(still)
@@ -115,6 +121,14 @@ class ProgressWatch:
             self.missing_topics = sorted(set(self._settings.all_topics) - set(answers.topics))
         self._looked_at = now
         self._judge(joining, answered=answers is not None)
+
+    def _require_same_topics(self, topic_ids: Mapping[str, str]) -> None:
+        """In a topic made anew, positions are those of the old one: what is before them was not read."""
+        for topic, known in self._flow.topic_ids.items():
+            if topic_ids.get(topic, known) != known:
+                raise FatalError(
+                    f"topic {topic} was deleted and made anew; the next worker reads it from its beginning"
+                )
 
     def _reading(
         self,

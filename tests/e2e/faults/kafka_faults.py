@@ -82,14 +82,14 @@ async def output_topic_deleted(scene: Scene) -> None:
 
 
 async def input_topic_recreated(scene: Scene) -> None:
-    """Everything in it has been read; its offsets begin again at 0."""
+    """Everything in it has been read; its offsets begin again at 0, and soon pass those of before."""
     await scene.create_topics()
     await _guarded_worker(scene)
-    scene.flow(0.0, 0.6)
-    await scene.until(0.6)
+    scene.flow(0.0, 0.3)
+    await scene.until(0.3)
     await scene.delete_topic(scene.topics.listed)
     await scene.create_topics(scene.topics.listed)
-    scene.flow(0.6, 1.0)
+    scene.flow(0.3, 1.0)
 
 
 async def many_at_once(scene: Scene, brokers: list[EmbeddedBroker]) -> None:

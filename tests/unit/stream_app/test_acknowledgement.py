@@ -69,13 +69,28 @@ def test_a_new_generation_forgets_what_the_old_one_left_unfinished() -> None:
     assert ledger.committable(PARTITION) == 4
 
 
-def test_records_read_again_within_a_generation_do_not_move_the_commit_back() -> None:
+def test_offsets_that_begin_again_are_those_of_a_topic_made_anew() -> None:
     ledger = OffsetLedger()
-    ledger.begin([span(0, 10)])
-    ledger.done([span(0, 10)])
-    ledger.begin([span(5, 8)])
-    ledger.done([span(5, 8)])
-    assert ledger.committable(PARTITION) == 10
+    ledger.begin([span(400, 410)])
+    ledger.done([span(400, 410)])
+    ledger.begin([span(410, 420)])
+    ledger.begin([span(0, 3)])
+    assert ledger.committable(PARTITION) is None
+    assert list(ledger.partitions()) == []
+    ledger.done([span(410, 420)])
+    assert ledger.committable(PARTITION) is None
+    ledger.done([span(0, 3)])
+    assert ledger.committable(PARTITION) == 3
+
+
+def test_a_span_of_the_old_topic_does_not_finish_its_twin_of_the_new_one() -> None:
+    ledger = OffsetLedger()
+    ledger.begin([span(0, 3)])
+    ledger.begin([span(0, 3)])
+    ledger.done([span(0, 3)])
+    assert ledger.committable(PARTITION) is None
+    ledger.done([span(0, 3)])
+    assert ledger.committable(PARTITION) == 3
 
 
 @pytest.mark.parametrize("partition", [TP("product-listed", 0), ("product-listed", 0), PARTITION])
@@ -96,6 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.position = 0
         self.committed = 0
         self.open: list[Span] = []
+        self.stale: list[Span] = []
         self.finished_offsets: set[int] = set()
 
     @rule(length=st.integers(1, 5))
@@ -118,18 +134,33 @@ class LedgerMachine(RuleBasedStateMachine):
         self.committed = max(self.committed, self.ledger.committable(PARTITION) or 0)
 
     @rule()
+    def topic_is_made_anew(self) -> None:
+        """Its group has no offsets either; what is open still finishes, for nothing."""
+        self.stale += self.open
+        self.open = []
+        self.position = self.committed = 0
+        self.finished_offsets.clear()
+
+    @precondition(lambda self: self.stale)
+    @rule(data=st.data())
+    def finish_any_of_the_old_topic(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.stale))
+        self.stale.remove(chosen)
+        self.ledger.done([chosen])
+
+    @rule()
     def rebalance(self) -> None:
         self.commit()
         self.ledger.close(self.generation)
-        stale, self.open = self.open, []
+        late, self.open, self.stale = [*self.open, *self.stale], [], []
         self.generation += 1
         self.position = self.committed
-        self.ledger.done(stale)
+        self.ledger.done(late)
 
     @invariant()
     def no_commit_passes_an_unfinished_offset(self) -> None:
         committable = self.ledger.committable(PARTITION)
-        if committable is not None:
+        if committable is not None and self.position:
             assert self._missing(range(committable)) == []
 
     def _missing(self, offsets: Iterable[int]) -> list[int]:

@@ -7,7 +7,9 @@ import inspect
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher as AiokafkaFetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
 from faust.app.base import App
 from faust.transport import base
@@ -18,9 +20,9 @@ from faust.types import TP
 from mode.utils.queues import FlowControlQueue
 
 from stream_app.fetching import (
-    BoundedConsumerThread,
     WholeFetchApp,
     WholeFetchConsumer,
+    WholeFetchThread,
     WholeFetchTransport,
     prefetch_share,
 )
@@ -44,6 +46,9 @@ from stream_app.fetching import (
         (ThreadDelegateConsumer, "_new_consumer_thread", ["self"]),
         (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
         (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
+        (driver.AIOKafkaConsumerThread, "seek_to_committed", ["self"]),
+        (GroupCoordinator, "fetch_committed_offsets", ["self", "partitions"]),
+        (AIOKafkaClient, "get_random_node", ["self"]),
         (driver.AIOKafkaConsumerThread, "on_partitions_assigned", ["self", "assigned", "generation_id"]),
         (App, "_new_transport", ["self"]),
         (App, "_create_directories", ["self"]),
@@ -67,6 +72,11 @@ def test_the_fetcher_still_runs_drain_messages_and_the_stop_still_waits_for_empt
 def test_commits_are_still_asked_for_through_the_two_overridden_names() -> None:
     assert "_filter_tps_with_pending_acks" in inspect.getsource(Consumer.force_commit)
     assert "_new_offset" in inspect.getsource(Consumer._filter_committable_offsets)
+
+
+def test_the_thread_still_commits_through_the_method_that_is_replaced() -> None:
+    assert "await consumer.commit(aiokafka_offsets)" in inspect.getsource(driver.AIOKafkaConsumerThread)
+    assert list(inspect.signature(AIOKafkaConsumer.commit).parameters) == ["self", "offsets"]
 
 
 def test_consumer_and_producer_still_take_their_credentials_from_one_function() -> None:
@@ -112,4 +122,4 @@ def test_aiokafka_still_has_the_two_names_that_bound_a_fetch() -> None:
     assert "self._fetch_max_bytes" in inspect.getsource(AIOKafkaConsumer.start)
     assert "self._max_partition_fetch_bytes" in inspect.getsource(AiokafkaFetcher._get_actions_per_node)
     assert "_new_consumer_thread()" in inspect.getsource(ThreadDelegateConsumer)
-    assert issubclass(BoundedConsumerThread, driver.AIOKafkaConsumerThread)
+    assert issubclass(WholeFetchThread, driver.AIOKafkaConsumerThread)

@@ -1,6 +1,6 @@
 """From what the parts of a worker say to faults, without a broker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import pytest
@@ -25,6 +25,7 @@ class World:
         self.now = 1_000.0
         self.ends: Mapping[TopicPartition, int] | None = {PARTITION: 0}
         self.topics = set(Settings().all_topics)
+        self.topic_ids = {PARTITION.topic: "a1"}
         self.is_joined = True
         self.position: int | None = 0
         self.has_room = True
@@ -41,9 +42,9 @@ class World:
     def positions(self, _partitions: set[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {} if self.position is None else {PARTITION: self.position}
 
-    async def ask(self, _partitions: set[TopicPartition]) -> BrokerAnswers | None:
+    async def ask(self, _partitions: set[TopicPartition], _named: Sequence[str] = ()) -> BrokerAnswers | None:
         self.now += 5.0
-        return None if self.ends is None else BrokerAnswers(self.ends, self.topics)
+        return None if self.ends is None else BrokerAnswers(self.ends, self.topics, self.topic_ids)
 
     def monotonic(self) -> float:
         return self.now
@@ -192,3 +193,16 @@ def test_what_was_handed_over_in_an_earlier_generation_does_not_count() -> None:
     assert flow.undone(PARTITION) == 12
     assert flow.fetched_since(PARTITION.topic, -1.0)
     assert not flow.fetched_since(PARTITION.topic, 0.0)
+
+
+async def test_a_topic_that_was_made_anew_ends_the_worker_one_that_is_away_does_not(
+    world: World, watch: ProgressWatch
+) -> None:
+    await watch.look()
+    world.flow.topic_ids = {PARTITION.topic: "a1"}
+    await watch.look()
+    world.topic_ids = {}
+    await watch.look()
+    world.topic_ids = {PARTITION.topic: "b2"}
+    with pytest.raises(FatalError, match="product-listed was deleted and made anew"):
+        await watch.look()
