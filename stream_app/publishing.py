@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.partitioner import murmur2
 from pydantic import BaseModel, ConfigDict, Field
 
 from stream_app.acknowledgement import TopicPartition
 from stream_app.acls import Operation, told
 from stream_app.errors import FatalError
-
-Confirmation = asyncio.Future[Any]
 
 
 class PublishSettings(BaseModel):
@@ -49,6 +47,14 @@ class Outgoing:
     value: bytes
     headers: Sequence[tuple[str, bytes | None]]
     source: TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A batch on its way to a topic; ``delivery`` is done when the brokers have it."""
+
+    topic: str
+    delivery: asyncio.Future[Any]
 
 
 class Publisher:
@@ -87,7 +93,7 @@ class Publisher:
             await producer.stop()
 
     async def send(self, records: Iterable[Outgoing]) -> list[Confirmation]:
-        """Hand records to the producer in order; the futures are done when the brokers confirm.
+        """Hand records to the producer in order; `confirm` waits for what it returns.
 
         Raises:
             FatalError: the producer cannot go on.
@@ -110,13 +116,14 @@ class Publisher:
             FatalError: a batch could not be delivered: fenced, out of order, refused, or brokers away too
                 long.
         """
+        deliveries = [confirmation.delivery for confirmation in confirmations]
         try:
             # Batches of an idempotent producer never expire by themselves, whatever request_timeout_ms says.
             async with asyncio.timeout(self._settings.publish_timeout_seconds):
-                await asyncio.gather(*confirmations)
+                await asyncio.gather(*deliveries)
         except (KafkaError, TimeoutError) as error:
             raise FatalError(
-                f"a batch could not be delivered: {told(error, Operation.WRITE)}; it is not acknowledged,"
+                f"a batch could not be delivered{_where(confirmations, error)}; it is not acknowledged,"
                 " so it is read again"
             ) from error
 
@@ -146,17 +153,16 @@ class Publisher:
 
     async def _send_group(self, partition: TopicPartition, group: Sequence[Outgoing]) -> list[Confirmation]:
         producer = self._ready_producer()
-        confirmations = []
-        batch = producer.create_batch()
+        batches = [producer.create_batch()]
         for record in group:
-            if _append(batch, record) is None:
-                confirmations.append(
-                    await producer.send_batch(batch, partition.topic, partition=partition.partition)
-                )
-                batch = producer.create_batch()
-                _append(batch, record)
-        confirmations.append(await producer.send_batch(batch, partition.topic, partition=partition.partition))
-        return confirmations
+            if _append(batches[-1], record) is None:
+                batches.append(producer.create_batch())
+                _append(batches[-1], record)
+        topic, number = partition
+        return [
+            Confirmation(topic, await producer.send_batch(batch, topic, partition=number))
+            for batch in batches
+        ]
 
     def _ready_producer(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -166,3 +172,20 @@ class Publisher:
 
 def _append(batch: Any, record: Outgoing) -> Any:
     return batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
+
+
+def _where(confirmations: Sequence[Confirmation], error: Exception) -> str:
+    """Which topic an error is about, and what to do where that is known."""
+    failed = [
+        each.topic
+        for each in confirmations
+        if each.delivery.done() and not each.delivery.cancelled() and each.delivery.exception() is error
+    ]
+    if not failed:
+        return f": {told(error, Operation.WRITE)}"
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return (
+            f" to topic {failed[0]}: it is larger than the topic takes; raise its max.message.bytes, "
+            "or lower SHELVER_PUBLISH_BATCH_BYTES"
+        )
+    return f" to topic {failed[0]}: {told(error, Operation.WRITE)}"
