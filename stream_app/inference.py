@@ -30,12 +30,12 @@ class Inference:
 
     Args:
         classifier: a loaded and warm version.
-        on_retry: called, from the thread, for every batch that ran out of memory and is split.
+        cap: the most rows that are known to fit in memory.
     """
 
-    def __init__(self, classifier: Classifier, *, on_retry: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, classifier: Classifier, cap: BatchCap | None = None) -> None:
         self._classifier = classifier
-        self._cap = BatchCap(on_retry)
+        self._cap = cap or BatchCap()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     @classmethod
@@ -48,6 +48,13 @@ class Inference:
     ) -> Self:
         """Load the version that the settings name, check its golden products and warm it up. Blocks.
 
+        Batches of ``max_batch`` rows that do not fit in memory are made smaller from the start.
+
+        Args:
+            settings: the version and the device.
+            max_batch: most rows in one batch.
+            on_retry: called, from the thread that scores, for every batch that ran out of memory.
+
         Raises:
             models.errors.ModelError: there is no such version, it is broken, or it does not score as it
                 should.
@@ -56,9 +63,10 @@ class Inference:
         device = resolve_device(settings.device)
         classifier = Classifier.load(version.folder, device, num_threads=settings.inference_threads)
         classifier.check_golden()
-        classifier.warm_up(max_batch)
+        cap = BatchCap(on_retry)
+        warm_up(classifier, max_batch, cap)
         logger.info("serving %s version %s on %s", classifier.name, classifier.version, device)
-        return cls(classifier, on_retry=on_retry)
+        return cls(classifier, cap)
 
     @property
     def classifier(self) -> Classifier:
@@ -77,6 +85,29 @@ class Inference:
     def stop(self) -> None:
         """End the thread; a forward pass that runs is not waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def warm_up(classifier: Classifier, max_batch: int, cap: BatchCap) -> None:
+    """Warm a version up with the largest batch that fits: ``max_batch`` rows, or half as often as needed.
+
+    Raises:
+        RuntimeError: not even one row fits, or the model fails.
+    """
+    num_rows = max_batch
+    while not _warms_up(classifier, num_rows, cap):
+        _free_device_memory(classifier)
+        num_rows = cap.num_rows
+
+
+def _warms_up(classifier: Classifier, num_rows: int, cap: BatchCap) -> bool:
+    try:
+        classifier.warm_up(num_rows)
+    except (RuntimeError, MemoryError) as error:
+        if num_rows < 2 or not is_out_of_memory(error):
+            raise
+        cap.ran_out(num_rows)
+        return False
+    return True
 
 
 def score_listings(prepared: Prepared, classifier: Classifier, cap: BatchCap | None = None) -> Scored:

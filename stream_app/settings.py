@@ -8,9 +8,9 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
@@ -74,7 +74,7 @@ class LaneSettings(BatchSettings, PrepareSettings, TopicSettings):
         120.0,
         gt=0,
         description="Age, in seconds, of a batch in flight above which the worker calls itself dead and "
-        "exits.",
+        "exits; not below SHELVER_PUBLISH_TIMEOUT_SECONDS.",
     )
     event_source: str = Field(
         "/shelver", min_length=1, description="CloudEvents source of what is published."
@@ -154,6 +154,16 @@ class Settings(
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    @model_validator(mode="after")
+    def _waits_for_brokers_before_it_hangs(self) -> Self:
+        if self.hang_seconds < self.publish_timeout_seconds:
+            raise ValueError(
+                f"SHELVER_HANG_SECONDS ({self.hang_seconds:g}) is below SHELVER_PUBLISH_TIMEOUT_SECONDS "
+                f"({self.publish_timeout_seconds:g}): a batch that waits for the brokers would be taken for "
+                "one that hangs; raise the first or lower the second"
+            )
+        return self
 
     @property
     def rebalance_seconds(self) -> float:

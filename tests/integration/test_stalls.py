@@ -76,6 +76,7 @@ async def test_a_model_that_hangs_ends_the_worker_and_nothing_is_acknowledged(
         log=tmp_path / "worker.log",
         command=faulty_worker.command("model_hangs"),
         hang_seconds=3,
+        publish_timeout_seconds=3,
         drain_seconds=1,
         stop_seconds=5,
         stall_seconds=8,

@@ -10,7 +10,8 @@ async def model_raises(scene: Scene) -> None:
 
 async def model_hangs(scene: Scene) -> None:
     """Its worker calls itself dead and is replaced."""
-    await _with_faulty_worker(scene, "model_hangs", hang_seconds=3, stop_seconds=3, drain_seconds=1)
+    limits = {"hang_seconds": 3, "publish_timeout_seconds": 3, "stop_seconds": 3, "drain_seconds": 1}
+    await _with_faulty_worker(scene, "model_hangs", **limits)
 
 
 async def device_lost(scene: Scene) -> None:

@@ -19,7 +19,7 @@ from schemas.assignments import ImageUse, TextUse
 from schemas.errors import EmptyListingError, MalformedError
 from stream_app.assigning import NUM_ALTERNATIVES, assignments, outgoing
 from stream_app.errors import FatalError
-from stream_app.inference import score_listings
+from stream_app.inference import score_listings, warm_up
 from stream_app.memory import BatchCap
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
 from stream_app.stages import Decoded, Prepared, Scored
@@ -274,3 +274,34 @@ def test_the_same_event_and_version_always_get_the_same_assignment_id(classifier
 
 def test_nothing_prepared_is_nothing_scored(classifier: Classifier) -> None:
     assert score_listings(Prepared((), None), classifier).listings == ()
+
+
+@pytest.mark.parametrize(("num_fitting", "num_rows"), [(64, 2**31), (63, 32), (20, 16), (1, 1)])
+def test_a_start_with_too_little_memory_lowers_the_batches(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, num_fitting: int, num_rows: int
+) -> None:
+    score, sizes = classifier.score, []
+
+    def scarce(inputs: Any) -> Any:
+        sizes.append(inputs.num_products)
+        if inputs.num_products > num_fitting:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return score(inputs)
+
+    monkeypatch.setattr(classifier, "score", scarce)
+    cap = BatchCap()
+    warm_up(classifier, 64, cap)
+    assert cap.num_rows == num_rows
+    assert sizes[-1] == min(num_rows, 64), "the largest batch that fits is tried"
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("not for one row"), RuntimeError("shapes differ")])
+def test_a_start_that_smaller_batches_do_not_help_fails(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(_inputs: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(classifier, "score", broken)
+    with pytest.raises(RuntimeError, match=str(error)):
+        warm_up(classifier, 64, BatchCap())

@@ -37,6 +37,17 @@ def test_a_value_out_of_bounds_is_explained(monkeypatch: pytest.MonkeyPatch, nam
         load_settings()
 
 
+def test_a_batch_may_wait_for_brokers_before_it_counts_as_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELVER_HANG_SECONDS", "30")
+    with pytest.raises(
+        SettingsError,
+        match=r"^SHELVER_HANG_SECONDS \(30\) is below SHELVER_PUBLISH_TIMEOUT_SECONDS \(60\)",
+    ):
+        load_settings()
+    monkeypatch.setenv("SHELVER_PUBLISH_TIMEOUT_SECONDS", "30")
+    assert load_settings().hang_seconds == 30
+
+
 def test_a_secret_out_of_bounds_would_not_be_shown() -> None:
     for name in ("broker_password", "broker_key_password", "broker_oauth_client_secret"):
         assert "s3cret" not in _explain_one({"loc": (name,), "msg": "too short", "input": "s3cret"})
