@@ -1,12 +1,13 @@
 """The way out: an idempotent producer of our own, records batched per partition, every delivery awaited."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.partitioner import murmur2
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +15,7 @@ from stream_app.acknowledgement import TopicPartition
 from stream_app.acls import Operation, told
 from stream_app.errors import FatalError
 
-Confirmation = asyncio.Future[Any]
+READ_AGAIN = "; nothing of it is acknowledged, so it is read again"
 
 
 class PublishSettings(BaseModel):
@@ -24,8 +25,9 @@ class PublishSettings(BaseModel):
 
     publish_batch_bytes: int = Field(
         900_000,
-        ge=1_000,
-        description="Most bytes in one produced batch; keep it below the broker's message.max.bytes.",
+        ge=4_096,
+        description="Most bytes in one produced batch and in one dead letter; keep it below max.message.bytes"
+        " of every topic that is written.",
     )
     publish_compression: str | None = Field(
         None,
@@ -49,6 +51,24 @@ class Outgoing:
     value: bytes
     headers: Sequence[tuple[str, bytes | None]]
     source: TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A batch on its way to a topic; ``delivery`` is done when the brokers have it."""
+
+    topic: str
+    delivery: asyncio.Future[Any]
+
+
+def refused(topic: str, error: KafkaError) -> str:
+    """Why a topic does not get its batch, and what to do where it takes none so large."""
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return (
+            f"it is too large for topic {topic}: raise max.message.bytes of topic {topic} or lower"
+            " SHELVER_PUBLISH_BATCH_BYTES"
+        )
+    return f"topic {topic}: {told(error, Operation.WRITE)}"
 
 
 class Publisher:
@@ -93,14 +113,13 @@ class Publisher:
             FatalError: the producer cannot go on.
         """
         grouped: dict[TopicPartition, list[Outgoing]] = {}
-        try:
-            for record in records:
+        for record in records:
+            with _fatal("cannot publish", record.topic):
                 grouped.setdefault(await self._partition(record), []).append(record)
-            confirmations: list[Confirmation] = []
-            for partition, group in grouped.items():
+        confirmations: list[Confirmation] = []
+        for partition, group in grouped.items():
+            with _fatal("cannot publish", partition.topic):
                 confirmations.extend(await self._send_group(partition, group))
-        except KafkaError as error:
-            raise FatalError(f"cannot publish: {told(error, Operation.WRITE)}") from error
         return confirmations
 
     async def confirm(self, confirmations: Sequence[Confirmation]) -> None:
@@ -110,14 +129,15 @@ class Publisher:
             FatalError: a batch could not be delivered: fenced, out of order, refused, or brokers away too
                 long.
         """
+        seconds = self._settings.publish_timeout_seconds
         try:
             # Batches of an idempotent producer never expire by themselves, whatever request_timeout_ms says.
-            async with asyncio.timeout(self._settings.publish_timeout_seconds):
-                await asyncio.gather(*confirmations)
-        except (KafkaError, TimeoutError) as error:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*map(_delivered, confirmations))
+        except TimeoutError as error:
+            topics = {each.topic for each in confirmations if each.delivery.cancelled()}
             raise FatalError(
-                f"a batch could not be delivered: {told(error, Operation.WRITE)}; it is not acknowledged,"
-                " so it is read again"
+                f"a batch is not confirmed after {seconds:g} s: topic {', '.join(sorted(topics))}{READ_AGAIN}"
             ) from error
 
     async def partitions_of(self, topic: str) -> Collection[int]:
@@ -150,18 +170,34 @@ class Publisher:
         batch = producer.create_batch()
         for record in group:
             if _append(batch, record) is None:
-                confirmations.append(
-                    await producer.send_batch(batch, partition.topic, partition=partition.partition)
-                )
+                confirmations.append(await self._send_batch(batch, partition))
                 batch = producer.create_batch()
                 _append(batch, record)
-        confirmations.append(await producer.send_batch(batch, partition.topic, partition=partition.partition))
+        confirmations.append(await self._send_batch(batch, partition))
         return confirmations
+
+    async def _send_batch(self, batch: Any, partition: TopicPartition) -> Confirmation:
+        topic, number = partition
+        delivery = await self._ready_producer().send_batch(batch, topic, partition=number)
+        return Confirmation(topic, delivery)
 
     def _ready_producer(self) -> AIOKafkaProducer:
         if self._producer is None:
             raise FatalError("the publisher is not running")
         return self._producer
+
+
+async def _delivered(confirmation: Confirmation) -> None:
+    with _fatal("a batch could not be delivered", confirmation.topic):
+        await confirmation.delivery
+
+
+@contextmanager
+def _fatal(what: str, topic: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise FatalError(f"{what}: {refused(topic, error)}{READ_AGAIN}") from error
 
 
 def _append(batch: Any, record: Outgoing) -> Any:
