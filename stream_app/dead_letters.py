@@ -1,5 +1,7 @@
 """From an error to a dead letter: the one table of exception classes, stages and reasons."""
 
+from collections.abc import Iterable
+
 from models import errors as model_errors
 from schemas import errors as message_errors
 from schemas.dead_letters import Failure, Reason, Stage, attempts_told, build_dead_letter, original_headers
@@ -41,11 +43,25 @@ def failure_of(rejected: Rejected) -> Failure:
     return Failure(stage, reason, message, origin(record), attempts=attempts_told(record.headers) + 1)
 
 
-def dead_letter(rejected: Rejected, failure: Failure, *, topic: str) -> Outgoing:
-    """The record as it came, with headers that say what went wrong, for the dead-letter topic."""
-    record = rejected.record
+def dead_letters(rejected: Iterable[Rejected], *, topic: str, max_bytes: int) -> list[Outgoing]:
+    """The dead letters of rejected records, each of at most so many bytes."""
+    return [dead_letter(each, failure_of(each), topic=topic, max_bytes=max_bytes) for each in rejected]
+
+
+def dead_letter(
+    rejected: Rejected, failure: Failure, *, topic: str, max_bytes: int = MAX_DEAD_LETTER_BYTES
+) -> Outgoing:
+    """The record as it came, with headers that say what went wrong, for the dead-letter topic.
+
+    Args:
+        rejected: the record and its error.
+        failure: of `failure_of`.
+        topic: the dead-letter topic.
+        max_bytes: what a batch may hold; a letter has at most this and at most `MAX_DEAD_LETTER_BYTES`.
+    """
+    record, limit = rejected.record, min(max_bytes, MAX_DEAD_LETTER_BYTES)
     letter = build_dead_letter(
-        record.key, record.value, original_headers(record.headers), failure, max_bytes=MAX_DEAD_LETTER_BYTES
+        record.key, record.value, original_headers(record.headers), failure, max_bytes=limit
     )
     source = TopicPartition(record.topic, record.partition)
     return Outgoing(topic, letter.key, letter.value or b"", letter.headers, source)

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from models.explain.product import ProductExplainer
 from stream_app.batching import Batch, BatchSettings, Record
-from stream_app.dead_letters import dead_letter, failure_of
+from stream_app.dead_letters import dead_letters, failure_of
 from stream_app.errors import FatalError
 from stream_app.explanation_requests import (
     Answered,
@@ -143,7 +143,9 @@ class ExplanationLane(Lane):
             max_bytes=settings.publish_batch_bytes,
         )
         rejected = [*answered.rejected, *too_large]
-        letters = (dead_letter(each, failure_of(each), topic=settings.dead_letter_topic) for each in rejected)
+        letters = dead_letters(
+            rejected, topic=settings.dead_letter_topic, max_bytes=settings.publish_batch_bytes
+        )
         return [*records, *letters], rejected
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -17,7 +17,7 @@ from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.assigning import explanation_requests, outgoing
 from stream_app.batching import Batch
-from stream_app.dead_letters import dead_letter, failure_of
+from stream_app.dead_letters import dead_letters, failure_of
 from stream_app.inference import Inference
 from stream_app.lanes import Lane, Turn
 from stream_app.metrics import PipelineStep, ServiceMetrics
@@ -129,9 +129,8 @@ class ListingLane(Lane):
             topic=settings.explanation_requested_topic,
             source=settings.event_source,
         )
-        letters = (
-            dead_letter(rejected, failure_of(rejected), topic=settings.dead_letter_topic)
-            for rejected in scored.rejected
+        letters = dead_letters(
+            scored.rejected, topic=settings.dead_letter_topic, max_bytes=settings.publish_batch_bytes
         )
         return [*records, *questions, *letters]
 

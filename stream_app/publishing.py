@@ -1,7 +1,8 @@
 """The way out: an idempotent producer of our own, records batched per partition, every delivery awaited."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from stream_app.acknowledgement import TopicPartition
 from stream_app.acls import Operation, told
 from stream_app.errors import FatalError
 
+READ_AGAIN = "; nothing of it is acknowledged, so it is read again"
+
 
 class PublishSettings(BaseModel):
     """How results are written."""
@@ -22,8 +25,9 @@ class PublishSettings(BaseModel):
 
     publish_batch_bytes: int = Field(
         900_000,
-        ge=1_000,
-        description="Most bytes in one produced batch; keep it below the broker's message.max.bytes.",
+        ge=4_096,
+        description="Most bytes in one produced batch and in one dead letter; keep it below max.message.bytes"
+        " of every topic that is written.",
     )
     publish_compression: str | None = Field(
         None,
@@ -55,6 +59,16 @@ class Confirmation:
 
     topic: str
     delivery: asyncio.Future[Any]
+
+
+def refused(topic: str, error: KafkaError) -> str:
+    """Why a topic does not get its batch, and what to do where it takes none so large."""
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return (
+            f"it is too large for topic {topic}: raise max.message.bytes of topic {topic} or lower"
+            " SHELVER_PUBLISH_BATCH_BYTES"
+        )
+    return f"topic {topic}: {told(error, Operation.WRITE)}"
 
 
 class Publisher:
@@ -93,20 +107,19 @@ class Publisher:
             await producer.stop()
 
     async def send(self, records: Iterable[Outgoing]) -> list[Confirmation]:
-        """Hand records to the producer in order; `confirm` waits for what it returns.
+        """Hand records to the producer in order; the futures are done when the brokers confirm.
 
         Raises:
             FatalError: the producer cannot go on.
         """
         grouped: dict[TopicPartition, list[Outgoing]] = {}
-        try:
-            for record in records:
+        for record in records:
+            with _fatal("cannot publish", record.topic):
                 grouped.setdefault(await self._partition(record), []).append(record)
-            confirmations: list[Confirmation] = []
-            for partition, group in grouped.items():
+        confirmations: list[Confirmation] = []
+        for partition, group in grouped.items():
+            with _fatal("cannot publish", partition.topic):
                 confirmations.extend(await self._send_group(partition, group))
-        except KafkaError as error:
-            raise FatalError(f"cannot publish: {told(error, Operation.WRITE)}") from error
         return confirmations
 
     async def confirm(self, confirmations: Sequence[Confirmation]) -> None:
@@ -116,15 +129,15 @@ class Publisher:
             FatalError: a batch could not be delivered: fenced, out of order, refused, or brokers away too
                 long.
         """
-        deliveries = [confirmation.delivery for confirmation in confirmations]
+        seconds = self._settings.publish_timeout_seconds
         try:
             # Batches of an idempotent producer never expire by themselves, whatever request_timeout_ms says.
-            async with asyncio.timeout(self._settings.publish_timeout_seconds):
-                await asyncio.gather(*deliveries)
-        except (KafkaError, TimeoutError) as error:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*map(_delivered, confirmations))
+        except TimeoutError as error:
+            topics = {each.topic for each in confirmations if each.delivery.cancelled()}
             raise FatalError(
-                f"a batch could not be delivered{_where(confirmations, error)}; it is not acknowledged,"
-                " so it is read again"
+                f"a batch is not confirmed after {seconds:g} s: topic {', '.join(sorted(topics))}{READ_AGAIN}"
             ) from error
 
     async def partitions_of(self, topic: str) -> Collection[int]:
@@ -153,16 +166,20 @@ class Publisher:
 
     async def _send_group(self, partition: TopicPartition, group: Sequence[Outgoing]) -> list[Confirmation]:
         producer = self._ready_producer()
-        batches = [producer.create_batch()]
+        confirmations = []
+        batch = producer.create_batch()
         for record in group:
-            if _append(batches[-1], record) is None:
-                batches.append(producer.create_batch())
-                _append(batches[-1], record)
+            if _append(batch, record) is None:
+                confirmations.append(await self._send_batch(batch, partition))
+                batch = producer.create_batch()
+                _append(batch, record)
+        confirmations.append(await self._send_batch(batch, partition))
+        return confirmations
+
+    async def _send_batch(self, batch: Any, partition: TopicPartition) -> Confirmation:
         topic, number = partition
-        return [
-            Confirmation(topic, await producer.send_batch(batch, topic, partition=number))
-            for batch in batches
-        ]
+        delivery = await self._ready_producer().send_batch(batch, topic, partition=number)
+        return Confirmation(topic, delivery)
 
     def _ready_producer(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -170,22 +187,18 @@ class Publisher:
         return self._producer
 
 
+async def _delivered(confirmation: Confirmation) -> None:
+    with _fatal("a batch could not be delivered", confirmation.topic):
+        await confirmation.delivery
+
+
+@contextmanager
+def _fatal(what: str, topic: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise FatalError(f"{what}: {refused(topic, error)}{READ_AGAIN}") from error
+
+
 def _append(batch: Any, record: Outgoing) -> Any:
     return batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
-
-
-def _where(confirmations: Sequence[Confirmation], error: Exception) -> str:
-    """Which topic an error is about, and what to do where that is known."""
-    failed = [
-        each.topic
-        for each in confirmations
-        if each.delivery.done() and not each.delivery.cancelled() and each.delivery.exception() is error
-    ]
-    if not failed:
-        return f": {told(error, Operation.WRITE)}"
-    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
-        return (
-            f" to topic {failed[0]}: it is larger than the topic takes; raise its max.message.bytes, "
-            "or lower SHELVER_PUBLISH_BATCH_BYTES"
-        )
-    return f" to topic {failed[0]}: {told(error, Operation.WRITE)}"

@@ -59,7 +59,7 @@ class InferenceSettings(BaseModel):
     )
 
 
-class LaneSettings(BatchSettings, PrepareSettings, TopicSettings):
+class LaneSettings(BatchSettings, PrepareSettings, PublishSettings, TopicSettings):
     """Everything a lane of listings can be told."""
 
     model_config = ConfigDict(frozen=True)

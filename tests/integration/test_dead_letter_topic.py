@@ -26,7 +26,7 @@ async def test_a_topic_that_takes_only_small_records_is_named_with_what_to_do(
     with Worker(kafka.bootstrap, topics, demo_repository, log=log) as worker:
         assert await worker.exit_code(seconds=60) == 1
     last = log.read_text().splitlines()[-1]
-    assert f"to topic {topics.dead}: it is larger than the topic takes; raise its max.message.bytes" in last
+    assert f"too large for topic {topics.dead}: raise max.message.bytes" in last
     assert await committed(kafka.bootstrap, topics) == {0: None}
 
 

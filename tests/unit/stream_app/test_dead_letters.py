@@ -14,7 +14,7 @@ import training
 from models.errors import NonFiniteScoresError
 from schemas.dead_letters import Reason, Stage, read_failure
 from schemas.errors import InvalidMessageError, MalformedError, ShelverError
-from stream_app.dead_letters import FAILURES, MAX_DEAD_LETTER_BYTES, dead_letter, failure_of
+from stream_app.dead_letters import FAILURES, MAX_DEAD_LETTER_BYTES, dead_letter, dead_letters, failure_of
 from stream_app.stages import Rejected
 from tests.unit.stream_app.records import PlainRecord
 
@@ -95,3 +95,13 @@ def test_a_dead_letter_is_never_larger_than_a_default_broker_takes() -> None:
     headers = dict(letter.headers)
     assert headers["shelver.original-size"] == b"3000000"
     assert len(headers["shelver.original-sha256"] or b"") == 64
+
+
+def test_dead_letters_fit_into_the_batches_they_are_published_in() -> None:
+    rejected = [
+        Rejected(PlainRecord(value=b"x" * size), MalformedError("bad"), Stage.DECODE) for size in (9, 50_000)
+    ]
+    short, cut = dead_letters(rejected, topic="dead", max_bytes=20_000)
+    assert short.value == b"x" * 9
+    assert len(cut.value) < 20_000
+    assert dict(cut.headers)["shelver.original-size"] == b"50000"
