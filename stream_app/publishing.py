@@ -155,10 +155,9 @@ class Publisher:
         if not partitions:
             raise FatalError(f"topic {record.topic!r} has gone; create it again and restart the worker")
         num_partitions = len(partitions)
-        if (
-            record.topic == record.source.topic
-            or len(await producer.partitions_for(record.source.topic)) == num_partitions
-        ):
+        num_sources = len(await producer.partitions_for(record.source.topic))
+        # What the producer knows of the source is up to five minutes old; it may have more partitions by now.
+        if num_sources == num_partitions and record.source.partition in partitions:
             return TopicPartition(record.topic, record.source.partition)
         if record.key is None:
             return TopicPartition(record.topic, record.source.partition % num_partitions)
