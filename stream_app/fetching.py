@@ -80,7 +80,7 @@ class Flow:
         self.room_changed = asyncio.Event()
         self.last_fetch_at: dict[TopicPartition, float] = {}
         self.handed_over: dict[TopicPartition, HandedOver] = {}
-        self.topic_ids: dict[str, str] = {}
+        self.topic_ids: Mapping[str, str] = {}
         """Which topics the positions are of, as far as brokers tell; set whenever partitions are assigned."""
 
     def topics_with_room(self) -> set[str]:
@@ -151,8 +151,9 @@ class WholeFetchThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         positions: dict[Any, int | None] = await consumer.seek_to_committed()
         commits = await consumer._coordinator.fetch_committed_offsets(list(positions))  # noqa: SLF001
-        client = consumer._client  # noqa: SLF001
-        self._flow.topic_ids.update(await topic_ids(client, {partition.topic for partition in positions}))
+        found = await topic_ids(consumer._client, {partition.topic for partition in positions})  # noqa: SLF001
+        # Others read it on the loop of the app: it is replaced, never changed.
+        self._flow.topic_ids = {**self._flow.topic_ids, **found}
         for partition, commit in commits.items():
             if is_of_another_topic(commit.metadata, self._flow.topic_ids.get(partition.topic)):
                 logger.warning("%s was deleted and made anew; it is read from its beginning", partition)
