@@ -173,15 +173,20 @@ class FusionNetwork(Fusion):
         self.text = text
         self.image = image
 
-    def forward(self, batch: TensorBatch) -> Tensor:
-        """Calibrated logits, float32 (B, C)."""
-        return self.modality_logits(batch).logits_BC
+    def forward(self, batch: TensorBatch, image_NC: Tensor | None = None) -> Tensor:
+        """Calibrated logits, float32 (B, C).
+
+        Args:
+            batch: the products.
+            image_NC: the evidence of their pictures, summed over the cells, where somebody has it already.
+        """
+        return self.fuse(self.evidence(batch, image_NC)).logits_BC
 
     def modality_logits(self, batch: TensorBatch) -> ModalityLogits:
         """The logits in parts: what the text adds, what the picture adds, and the rest."""
         return self.fuse(self.evidence(batch))
 
-    def evidence(self, batch: TensorBatch) -> Evidence:
+    def evidence(self, batch: TensorBatch, image_NC: Tensor | None = None) -> Evidence:
         """What each encoder says about each product, in float32 whatever the encoders compute in."""
         zeros_BC = self.text_mean_C.new_zeros(batch.num_products, self.num_categories)
         absent_B = torch.zeros_like(batch.text_present_B)
@@ -190,7 +195,8 @@ class FusionNetwork(Fusion):
             text_BC, text_present_B = self.text(batch).float(), batch.text_present_B
         image_BC, image_present_B = zeros_BC, absent_B
         if self.image is not None and len(batch.image_rows_N):
-            image_NC = self.image(batch).float().sum(dim=1)
+            if image_NC is None:
+                image_NC = self.image(batch).float().sum(dim=1)
             image_BC = zeros_BC.index_copy(0, batch.image_rows_N, image_NC)
             image_present_B = absent_B.index_fill(0, batch.image_rows_N, value=True)
         return Evidence(text_BC, image_BC, text_present_B, image_present_B)

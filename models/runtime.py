@@ -1,22 +1,38 @@
 """A version ready to score products on one device: the only place where device and threads are decided."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import torch
 
+from models.acceleration import GraphedPictures
 from models.bundle import GOLDEN_TOLERANCE, Bundle, read_bundle
 from models.errors import BundleError, DeviceError
+from models.image.base import ImageEncoder
 from models.inputs import PreparedBatch, Product, Scores
 from models.kinds import KINDS, Kinds
+from models.precision import Precision
 from models.preprocessing import Preprocessor
 
-__all__ = ["Classifier", "resolve_device"]
+__all__ = ["PROBABILITY_TOLERANCE", "Classifier", "resolve_device"]
+
+logger = logging.getLogger(__name__)
+
+PROBABILITY_TOLERANCE: Final = 1e-2
+"""How far a probability may move in half precision."""
+
+_DTYPES: Final = {
+    Precision.AUTO: torch.float16,
+    Precision.FLOAT16: torch.float16,
+    Precision.BFLOAT16: torch.bfloat16,
+    Precision.FLOAT32: torch.float32,
+}
 
 
 def resolve_device(device: str) -> torch.device:
@@ -55,6 +71,7 @@ class Classifier:
         device: torch.device,
         *,
         num_threads: int | None = None,
+        precision: Precision = Precision.FLOAT32,
     ) -> None:
         """Put a version that was read on a device; the bundle's network is moved there.
 
@@ -62,6 +79,7 @@ class Classifier:
             bundle: the version.
             device: where to score.
             num_threads: how many threads torch computes with on the CPU, 1 or more; None leaves it to torch.
+            precision: what pictures are computed in on a GPU, from `warm_up` on.
         """
         self.name = bundle.manifest.name
         self.version = bundle.manifest.version
@@ -74,6 +92,8 @@ class Classifier:
         self._golden = bundle.golden
         self._preprocessor = Preprocessor(bundle.network.text, bundle.network.image)
         self._num_threads = num_threads
+        self._precision = precision
+        self._pictures: GraphedPictures | None = None
         self._threads_set = threading.local()
 
     @classmethod
@@ -83,6 +103,7 @@ class Classifier:
         device: str | torch.device = "cpu",
         *,
         num_threads: int | None = None,
+        precision: Precision = Precision.FLOAT32,
         kinds: Kinds = KINDS,
     ) -> Self:
         """Read, check and place the version in a folder.
@@ -91,6 +112,7 @@ class Classifier:
             folder: as `ModelRepository.resolve` names it.
             device: a torch device, or text for `resolve_device`.
             num_threads: as for the class.
+            precision: as for the class.
             kinds: the encoders that the version may ask for.
 
         Raises:
@@ -98,7 +120,7 @@ class Classifier:
             DeviceError: there is no such device.
         """
         resolved = resolve_device(device) if isinstance(device, str) else device
-        return cls(read_bundle(folder, kinds=kinds), resolved, num_threads=num_threads)
+        return cls(read_bundle(folder, kinds=kinds), resolved, num_threads=num_threads, precision=precision)
 
     def prepare(self, products: Sequence[Product], executor: Executor | None = None) -> PreparedBatch:
         """Everything before the device: clean and featurise texts, decode pictures.
@@ -115,16 +137,28 @@ class Classifier:
 
         Rows that are not finite are there as well: look at `Scores.finite_B`.
         """
+        return self._score(prepared, self._pictures)
+
+    def _score(self, prepared: PreparedBatch, pictures: GraphedPictures | None) -> Scores:
         self._set_threads()
-        logits_BC = self.network(prepared.to_tensors(self.device))
+        batch = prepared.to_tensors(self.device)
+        has_pictures = pictures is not None and len(batch.image_rows_N)
+        image_NC = pictures(batch.pixels_NHWK) if pictures is not None and has_pictures else None
+        logits_BC = self.network(batch, image_NC)
         both_2BC = torch.stack((logits_BC, torch.softmax(logits_BC, dim=1))).cpu().numpy()
         return Scores(logits_BC=both_2BC[0], probabilities_BC=both_2BC[1])
 
     def warm_up(self, max_batch: int) -> None:
         """Score batches of 1 and of `max_batch` so that the first real ones find everything allocated.
 
-        The golden products stand in for real ones, over and over.
+        The golden products stand in for real ones, over and over. On a GPU the image encoder is captured, in
+        the precision that was asked for; in `Precision.AUTO` only as long as it leaves scores as they are.
+
+        Raises:
+            BundleError: in the precision that was asked for, golden products do not keep their scores.
         """
+        if self.device.type == "cuda" and self.network.image is not None:
+            self._pictures = self._captured(self.network.image, max_batch)
         prepared = self.prepare(self._golden.products)
         rows = np.fromiter(islice(cycle(range(prepared.num_products)), max_batch), np.int64)
         for size in sorted({1, max_batch}):
@@ -139,11 +173,43 @@ class Classifier:
         Raises:
             BundleError: a score is not finite, or differs by more than `tolerance`.
         """
-        logits_BC = self.score(self.prepare(self._golden.products)).logits_BC
+        prepared = self.prepare(self._golden.products)
         try:
-            return self._golden.check(self.labels.codes, logits_BC, tolerance)
+            largest = self._golden.check(self.labels.codes, self._exact(prepared).logits_BC, tolerance)
+            if self._pictures is not None:
+                self._require_same_probabilities(prepared, self._pictures)
         except BundleError as error:
             raise BundleError(f"{self.name}@{self.version} on {self.device}: {error}") from error
+        return largest
+
+    @torch.inference_mode()
+    def _exact(self, prepared: PreparedBatch) -> Scores:
+        return self._score(prepared, None)
+
+    @torch.inference_mode()
+    def _require_same_probabilities(self, prepared: PreparedBatch, pictures: GraphedPictures) -> None:
+        """In half precision logits move, probabilities may by `PROBABILITY_TOLERANCE`."""
+        exact_BC = self._exact(prepared).probabilities_BC
+        difference = float(np.abs(self._score(prepared, pictures).probabilities_BC - exact_BC).max())
+        if not difference <= PROBABILITY_TOLERANCE:
+            raise BundleError(
+                f"golden check failed: in {pictures.dtype} a probability differs by {difference:.3g}, "
+                f"{PROBABILITY_TOLERANCE:g} is allowed; set the precision to float32"
+            )
+
+    @torch.inference_mode()
+    def _captured(self, image: ImageEncoder, max_batch: int) -> GraphedPictures:
+        prepared = self.prepare(self._golden.products)
+        dtype = _DTYPES[self._precision]
+        pictures = GraphedPictures(image, self.device, dtype=dtype, max_batch=max_batch)
+        try:
+            self._require_same_probabilities(prepared, pictures)
+        except BundleError:
+            if self._precision is not Precision.AUTO:
+                raise
+            logger.warning("%s@%s stays in float32: its scores do not hold in half", self.name, self.version)
+            return GraphedPictures(image, self.device, dtype=torch.float32, max_batch=max_batch)
+        return pictures
 
     def _set_threads(self) -> None:
         # OpenMP counts threads for each thread that computes: set in one, it means nothing in the next.

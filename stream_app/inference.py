@@ -61,7 +61,12 @@ class Inference:
         """
         version = ModelRepository(Path(settings.model_repository)).resolve(settings.model)
         device = resolve_device(settings.device)
-        classifier = Classifier.load(version.folder, device, num_threads=settings.inference_threads)
+        classifier = Classifier.load(
+            version.folder,
+            device,
+            num_threads=settings.inference_threads,
+            precision=settings.precision,
+        )
         classifier.check_golden()
         cap = BatchCap(on_retry)
         warm_up(classifier, max_batch, cap)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
+from models.precision import Precision
 from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES
 from stream_app.batching import BatchSettings
 from stream_app.broker_settings import BrokerSettings
@@ -54,6 +55,11 @@ class InferenceSettings(BaseModel):
         "fusion@champion", min_length=1, description="Model to serve: name, name@version or name@alias."
     )
     device: str = Field("auto", description="Device of the model: auto, cpu, cuda or cuda:N.")
+    precision: Precision = Field(
+        Precision.AUTO,
+        description="What pictures are computed in on a GPU: auto (float16 as long as the golden products "
+        "keep their scores), float32, float16 or bfloat16.",
+    )
     inference_threads: int | None = Field(
         None, ge=1, description="Threads of one forward pass on a CPU; by default PyTorch's own choice."
     )

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from models import runtime
+from models.acceleration import GraphedPictures
 from models.catalogue_products import product_of
+from models.errors import BundleError
+from models.inputs import Product
+from models.precision import Precision
 from models.repository import ModelRepository
 from models.runtime import Classifier
 from schemas.catalogue import read_catalogue
@@ -125,3 +130,59 @@ def test_a_lost_device_ends_the_worker(demo_repository: Path) -> None:
         [sys.executable, "-c", LOSES_ITS_DEVICE, str(folder)], capture_output=True, text=True, check=False
     )
     assert "the device is lost" in ended.stdout, ended.stderr[-2000:]
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.FLOAT16])
+def test_captured_pictures_score_as_before_whatever_the_size_of_the_batch(
+    demo_repository: Path, precision: Precision
+) -> None:
+    folder = ModelRepository(demo_repository).resolve("demo").folder
+    exact = Classifier.load(folder, "cuda")
+    captured = Classifier.load(folder, "cuda", precision=precision)
+    captured.warm_up(24)
+    captured.check_golden()
+    tolerance = 1e-4 if precision is Precision.FLOAT32 else 1e-2
+    for num_listings in (1, 3, 24, 25, 60):
+        inputs = prepared(exact, num_listings).inputs
+        assert inputs is not None
+        np.testing.assert_allclose(
+            captured.score(inputs).probabilities_BC, exact.score(inputs).probabilities_BC, atol=tolerance
+        )
+
+
+def test_a_batch_without_pictures_is_scored_by_a_captured_version(demo_repository: Path) -> None:
+    captured = Classifier.load(
+        ModelRepository(demo_repository).resolve("demo").folder, "cuda", precision=Precision.AUTO
+    )
+    captured.warm_up(8)
+    assert captured.score(captured.prepare([Product("Lampe")])).logits_BC.shape[0] == 1
+
+
+def test_half_precision_that_moves_scores_is_refused_or_left(
+    demo_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "PROBABILITY_TOLERANCE", -1.0)
+    folder = ModelRepository(demo_repository).resolve("demo").folder
+    with pytest.raises(BundleError, match="set the precision to float32"):
+        Classifier.load(folder, "cuda", precision=Precision.FLOAT16).warm_up(4)
+    Classifier.load(folder, "cuda", precision=Precision.AUTO).warm_up(4)
+
+
+def test_graphs_that_do_not_fit_in_memory_are_left_out(on_gpu: Classifier) -> None:
+    image = on_gpu.network.image
+    assert image is not None
+    with torch.inference_mode():
+        pixels_NHWK = torch.randint(
+            0, 256, (64, image.image_size, image.image_size, 3), dtype=torch.uint8
+        ).cuda()
+        expected_NC = image.head(image.features_NPD(pixels_NHWK)).sum(1)
+        torch.cuda.empty_cache()
+        limit = torch.cuda.memory_reserved() + 64 * 2**20
+        torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
+        try:
+            pictures = GraphedPictures(image, on_gpu.device, dtype=torch.float32, max_batch=1024)
+            assert 1024 not in pictures.sizes
+            found_NC = pictures(pixels_NHWK)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.testing.assert_close(found_NC, expected_NC, atol=1e-4, rtol=1e-4)
