@@ -190,15 +190,16 @@ class _Run:
             headers=replay_headers(letter.headers),
             partition=partition if exists else None,
         )
-        async with asyncio.timeout(DELIVERY_SECONDS):
-            # Shielded, and waited for when interrupted: a letter on its way has to be counted.
-            try:
+        try:
+            async with asyncio.timeout(DELIVERY_SECONDS):
                 await asyncio.shield(delivery)
-            except asyncio.CancelledError:
-                await delivery
+        except asyncio.CancelledError:
+            # Interrupted: a letter on its way has to be counted.
+            await asyncio.wait({delivery}, timeout=STOP_SECONDS)
+            if delivery.done() and delivery.exception() is None:
                 self._memories[TopicPartition(letter.topic, letter.partition)].add(letter.offset)
                 self._progress.num_replayed += 1
-                raise
+            raise
 
     async def remember(self, seconds: float) -> None:
         """Commit what was dealt with, within so long.
