@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -48,7 +49,8 @@ async def test_letters_outlive_a_dead_letter_topic_that_is_deleted(
 ) -> None:
     topics, log = Topics.named(topic_names), tmp_path / "first.log"
     await create_topics(topics.listed, topics.assigned, topics.dead, topics.requested, topics.explained)
-    with Worker(kafka.bootstrap, topics, demo_repository, log=log, publish_timeout_seconds=3) as worker:
+    short: dict[str, Any] = {"publish_timeout_seconds": 3, "stop_seconds": 5}
+    with Worker(kafka.bootstrap, topics, demo_repository, log=log, **short) as worker:
         await worker.ready()
         await publish(kafka.bootstrap, topics.listed, [(b"bad", b"first", []), listing(1)])
         async with OutputReader(kafka.bootstrap, topics) as reader:
