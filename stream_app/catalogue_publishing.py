@@ -34,7 +34,7 @@ MAX_TOLD_FAILURES = 5
 
 
 class DeliveryError(ShelverError):
-    """The brokers stopped taking records."""
+    """The brokers stopped taking records, or answering."""
 
 
 @dataclass(slots=True)

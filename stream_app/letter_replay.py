@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.dead_letters import read_failure, replay_headers
@@ -19,6 +20,7 @@ from stream_app.catalogue_publishing import BATCH_OVERHEAD_BYTES, DELIVERY_SECON
 from stream_app.dead_letter_reading import Letters, open_letters, read
 from stream_app.errors import TopicError
 from stream_app.replaying import Memory, Refusal, Selection, refusal, source_place
+from stream_app.topic_ids import commit_metadata, is_of_another_topic
 
 REMEMBER_SECONDS = 1.0
 STOP_SECONDS = 5.0
@@ -39,8 +41,20 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class ReplayProgress:
-    """How far a replay has come; true also when it was interrupted."""
+    """How far a replay has come; true also when it was interrupted.
 
+    Attributes:
+        num_letters: Letters to read, those that filters leave out too; an upper bound.
+        num_read: Of these, how many were read.
+        num_replayed: Letters that the brokers confirmed, back in their topic.
+        num_known: Letters that were dealt with before.
+        refused: Letters that are not sent back, by reason.
+        on_refused: Called with each of those and a line that says why.
+        on_change: Called after each letter.
+    """
+
+    num_letters: int = 0
+    num_read: int = 0
     num_replayed: int = 0
     num_known: int = 0
     refused: Counter[Refusal] = field(default_factory=Counter)
@@ -71,20 +85,21 @@ async def replay(
 
     Raises:
         TopicError: no broker answers, a topic is missing, or what is to remember no longer fits.
-        AccessError: the brokers turn this client away.
-        DeliveryError: the brokers stopped taking records.
+        AccessError: the brokers turn this client away, or do not allow what it needs.
+        DeliveryError: the brokers stopped answering, or taking letters.
     """
-    async with open_letters(brokers, topic, group=group, since=options.since) as letters:
-        limit = await _largest(letters, sources)
+    async with open_letters(brokers, topic, since=options.since, group=group, writes=sources) as letters:
+        progress.num_letters = letters.num_letters
+        limits = await _limits(letters, sources)
         memories = await _memories(group, letters, again=options.again)
         producer = AIOKafkaProducer(
             **letters.arguments,
             enable_idempotence=True,
             acks="all",
-            max_request_size=limit,
+            max_request_size=max(limits.values()),
             request_timeout_ms=int(DELIVERY_SECONDS * 1000),
         )
-        run = _Run(letters, memories, producer, options, progress, frozenset(sources))
+        run = _Run(letters, memories, producer, options, progress, limits)
         try:
             await producer.start()
             await run.go()
@@ -105,14 +120,14 @@ class _Run:
         producer: AIOKafkaProducer,
         options: ReplayOptions,
         progress: ReplayProgress,
-        sources: frozenset[str],
+        limits: Mapping[str, int],
     ) -> None:
         self._letters = letters
         self._memories = memories
         self._producer = producer
         self._options = options
         self._progress = progress
-        self._sources = sources
+        self._limits = limits
         self._remembered_at = time.monotonic()
 
     async def go(self) -> None:
@@ -120,14 +135,14 @@ class _Run:
         found = read(self._letters)
         async with aclosing(found):
             async for letter in found:
-                if not self._options.selection.has(read_failure(letter.headers)):
-                    continue
-                await self._take(letter, pace)
+                if self._options.selection.has(read_failure(letter.headers)):
+                    await self._take(letter, pace)
+                self._progress.num_read += 1
                 self._progress.on_change()
                 if self._options.limit is not None and self._progress.num_replayed >= self._options.limit:
                     return
                 if time.monotonic() - self._remembered_at > REMEMBER_SECONDS:
-                    await self.remember()
+                    await self.remember(DELIVERY_SECONDS)
 
     async def _take(self, letter: ConsumerRecord, pace: Pace) -> None:
         memory = self._memories[TopicPartition(letter.topic, letter.partition)]
@@ -139,13 +154,13 @@ class _Run:
                 "what filters have left out no longer fits into the memory of replays; replay the rest"
                 " without filters first"
             )
-        refused = refusal(letter, topics=self._sources, max_attempts=self._options.max_attempts)
+        refused = self._refusal(letter)
         if refused is None and not self._options.dry_run:
             await asyncio.sleep(pace.wait(time.monotonic()))
             try:
                 await self._send(letter)
             except MessageSizeTooLargeError:
-                refused = Refusal.TOO_LARGE, "it is larger than its topic takes"
+                refused = Refusal.TOO_LARGE, "the brokers say that it is larger than its topic takes"
         if refused is None:
             self._progress.num_replayed += 1
         else:
@@ -154,12 +169,19 @@ class _Run:
         if not self._options.dry_run:
             memory.add(letter.offset)
 
+    def _refusal(self, letter: ConsumerRecord) -> tuple[Refusal, str] | None:
+        found = refusal(letter, topics=self._limits, max_attempts=self._options.max_attempts)
+        if found is not None:
+            return found
+        headers = replay_headers(letter.headers)
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(letter.key, letter.value, headers)
+        limit = self._limits[_place(letter)[0]]
+        # A record that the brokers refuse leaves a gap in the sequence of an idempotent producer, which
+        # aiokafka 0.14 does not close: all later ones would fail.
+        return (Refusal.TOO_LARGE, f"its topic takes {limit} bytes, it has {size}") if size > limit else None
+
     async def _send(self, letter: ConsumerRecord) -> None:
-        failure = read_failure(letter.headers)
-        place = source_place(failure) if failure else None
-        if place is None:
-            raise ValueError("only a letter with a source can be sent back")
-        topic, partition = place
+        topic, partition = _place(letter)
         exists = partition in (await self._producer.partitions_for(topic) or ())
         delivery = await self._producer.send(
             topic,
@@ -168,33 +190,48 @@ class _Run:
             headers=replay_headers(letter.headers),
             partition=partition if exists else None,
         )
-        async with asyncio.timeout(DELIVERY_SECONDS):
-            # Shielded, and waited for when interrupted: a letter on its way has to be counted.
-            try:
+        try:
+            async with asyncio.timeout(DELIVERY_SECONDS):
                 await asyncio.shield(delivery)
-            except asyncio.CancelledError:
-                await delivery
+        except asyncio.CancelledError:
+            # Interrupted: a letter on its way has to be counted.
+            await asyncio.wait({delivery}, timeout=STOP_SECONDS)
+            if delivery.done() and delivery.exception() is None:
                 self._memories[TopicPartition(letter.topic, letter.partition)].add(letter.offset)
                 self._progress.num_replayed += 1
-                raise
+            raise
 
-    async def remember(self) -> None:
-        """Commit what was dealt with."""
+    async def remember(self, seconds: float) -> None:
+        """Commit what was dealt with, within so long.
+
+        Raises:
+            aiokafka.errors.KafkaError: the brokers refuse it.
+            TimeoutError: they do not answer.
+        """
         if self._options.dry_run:
             return
+        told = commit_metadata(self._letters.topic_id)
         places = {
-            partition: OffsetAndMetadata(memory.offset, memory.metadata)
+            partition: OffsetAndMetadata(memory.offset, f"{told};{memory.metadata}")
             for partition, memory in self._memories.items()
         }
-        await self._letters.consumer.commit(places)
+        async with asyncio.timeout(seconds):
+            await self._letters.consumer.commit(places)
         self._remembered_at = time.monotonic()
+
+
+def _place(letter: ConsumerRecord) -> tuple[str, int]:
+    failure = read_failure(letter.headers)
+    place = source_place(failure) if failure else None
+    if place is None:
+        raise ValueError("only a letter with a source can be sent back")
+    return place
 
 
 async def _close(producer: AIOKafkaProducer, run: _Run) -> None:
     """Remember what was dealt with and disconnect, also from brokers that have gone."""
     try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await run.remember()
+        await run.remember(STOP_SECONDS)
     except (KafkaError, TimeoutError) as error:
         raise DeliveryError(
             f"what was replayed last could not be remembered ({type(error).__name__}); the next replay"
@@ -218,18 +255,17 @@ async def _memories(group: str, letters: Letters, *, again: bool) -> dict[TopicP
         committed = await admin.list_consumer_group_offsets(group)
     for partition in partitions:
         place = committed.get(partition)
-        # A topic that was deleted and made anew begins again: offsets past its end are of the old one.
-        if place is not None and starts[partition] <= place.offset <= letters.ends[partition]:
-            memories[partition] = Memory.read(place.offset, place.metadata or "")
+        if place is None:
+            continue
+        told, _, ranges = (place.metadata or "").rpartition(";")
+        # Where brokers know no ids: offsets past the end are of a topic that was deleted and made anew.
+        if place.offset <= letters.ends[partition] and not is_of_another_topic(told, letters.topic_id):
+            memories[partition] = Memory.read(place.offset, ranges)
+            memories[partition].skip_to(starts[partition])
     return memories
 
 
-async def _largest(letters: Letters, sources: Collection[str]) -> int:
+async def _limits(letters: Letters, sources: Collection[str]) -> dict[str, int]:
+    """The largest record that each topic takes, in bytes, less what a batch adds to it."""
     async with reach(letters.broker, letters.arguments) as admin:
-        there = set(await admin.list_topics())
-        limits = [await max_record_bytes(admin, topic) for topic in sources if topic in there]
-    if missing := sorted(set(sources) - there):
-        raise TopicError(
-            f"there is no topic {', '.join(missing)} at {letters.broker}; `shelver worker` creates it"
-        )
-    return min(limits) - BATCH_OVERHEAD_BYTES
+        return {topic: await max_record_bytes(admin, topic) - BATCH_OVERHEAD_BYTES for topic in sources}

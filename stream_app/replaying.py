@@ -18,7 +18,7 @@ from schemas.dead_letters import (
 from stream_app.batching import Record
 
 MAX_METADATA_BYTES = 4_000
-"""Below Kafka's default of ``offset.metadata.max.bytes`` (4,096)."""
+"""Below Kafka's default of ``offset.metadata.max.bytes`` (4,096), with room for the topic's id."""
 
 
 class Refusal(StrEnum):
@@ -135,6 +135,12 @@ class Memory:
         if merged[0][0] <= self.offset:
             self.offset = merged.pop(0)[1] + 1
         self.ranges = merged
+
+    def skip_to(self, offset: int) -> None:
+        """Forget what was before: Kafka has deleted it."""
+        if offset > self.offset:
+            self.ranges = [(max(first, offset), last) for first, last in self.ranges if last >= offset]
+            self.offset = self.ranges.pop(0)[1] + 1 if self.ranges and self.ranges[0][0] == offset else offset
 
     @property
     def metadata(self) -> str:

@@ -97,7 +97,9 @@ async def _list(
     from contextlib import aclosing
 
     from stream_app.dead_letter_reading import open_letters, read
+    from stream_app.record_batches import read_any_batch
 
+    read_any_batch(settings.max_unpacked_bytes)
     counts: Counter[str] = Counter()
     async with open_letters(settings, settings.dead_letter_topic, since=since) as letters:
         found = read(letters)
@@ -116,14 +118,21 @@ async def _list(
 def summary_line(letter: ConsumerRecord) -> str:
     """Place, time, stage, reason, source, attempts and message of a letter, without control characters."""
     failure = read_failure(letter.headers)
-    at = datetime.fromtimestamp(max(0, letter.timestamp) / 1000, UTC).isoformat(timespec="seconds")
-    place = f"{letter.partition}-{letter.offset}  {at}"
+    place = f"{letter.partition}-{letter.offset}  {_time(letter.timestamp)}"
     if failure is None:
         return f"{place}  foreign: no headers of Shelver"
     told = (
         f"{failure.stage}/{failure.reason}  {failure.source}  attempts {failure.attempts}  {failure.message}"
     )
     return f"{place}  {printable(told)}"
+
+
+def _time(timestamp_ms: int) -> str:
+    """An ISO time; any number may be written as a record's timestamp."""
+    try:
+        return datetime.fromtimestamp(max(0, timestamp_ms) / 1000, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"timestamp {timestamp_ms}"
 
 
 def body_lines(letter: ConsumerRecord, length: int | None) -> list[str]:
@@ -170,6 +179,7 @@ def replay_letters(
 
     What was dealt with is remembered in the consumer group `<SHELVER_GROUP>.dead-letters`.
     """
+    from stream_app.commands.progress_bar import progress_bar
     from stream_app.letter_replay import ReplayOptions, ReplayProgress
     from stream_app.replaying import Selection
     from stream_app.settings import load_settings
@@ -187,14 +197,18 @@ def replay_letters(
     progress = ReplayProgress()
     progress.on_refused = lambda letter, why: _tell_refused(progress, letter, why)
     try:
-        asyncio.run(_replay(settings, options, progress))
+        with progress_bar("Replaying") as show:
+            progress.on_change = lambda: show(progress.num_read, progress.num_letters)
+            asyncio.run(_replay(settings, options, progress))
     finally:
         _report(progress, dry_run=dry_run, as_json=as_json)
 
 
 async def _replay(settings: Settings, options: ReplayOptions, progress: ReplayProgress) -> None:
     from stream_app.letter_replay import replay
+    from stream_app.record_batches import read_any_batch
 
+    read_any_batch(settings.max_unpacked_bytes)
     await replay(
         settings,
         settings.dead_letter_topic,

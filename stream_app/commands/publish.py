@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +47,7 @@ def publish(
     """
     from schemas.catalogue import read_catalogue
     from stream_app.catalogue_publishing import Progress, publish_catalogue
+    from stream_app.commands.progress_bar import progress_bar
     from stream_app.settings import load_settings
 
     settings = load_settings(broker=broker, product_listed_topic=topic)
@@ -57,7 +56,9 @@ def publish(
     progress = Progress()
     began = time.monotonic()
     try:
-        with _progress_bar(num_rows, progress):
+        with progress_bar("Publishing") as show:
+            progress.on_change = lambda: show(progress.num_published + progress.num_failed, num_rows)
+            progress.on_change()
             asyncio.run(
                 publish_catalogue(
                     islice(read_catalogue(path), limit),
@@ -91,30 +92,3 @@ def _report(progress: Progress, num_rows: int, seconds: float, topic: str, *, as
             "seconds": round(seconds, 3),
         }
         typer.echo(json.dumps(report))
-
-
-@contextmanager
-def _progress_bar(num_rows: int, progress: Progress) -> Iterator[None]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("Publishing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    began = time.monotonic()
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=num_rows, speed="")
-
-        def advance() -> None:
-            done = progress.num_published + progress.num_failed
-            speed = f"{done / max(time.monotonic() - began, 0.001):,.0f}/s"
-            bar.update(task, completed=done, speed=speed)
-
-        progress.on_change = advance
-        yield

@@ -19,6 +19,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from schemas.dead_letters import Failure, Reason, Stage, dead_letter_headers
 from stream_app.acls import Needs
 from stream_app.broker_access import UnreachableError
 from stream_app.broker_config import free_port
@@ -373,3 +374,25 @@ async def test_commands_tell_no_secret_at_the_level_debug(secured: SecuredKafka)
     said = "\n".join(each.told + each.errors for each in done)
     assert "SaslAuthenticateRequest" in said
     assert not [secret for secret in (*SECRETS, *WRONG.values()) for form in forms(secret) if form in said]
+
+
+async def test_dead_letters_are_listed_and_replayed_with_the_acls_of_the_readme_and_no_others(
+    secured: SecuredKafka,
+) -> None:
+    failure = Failure(Stage.DECODE, Reason.MALFORMED, "no JSON", f"{NAMES.listed}-0-0")
+    await publish(secured.kafka.bootstrap, NAMES.dead, [(b"1", b"no JSON", [*dead_letter_headers(failure)])])
+    replayer = secured.environment("scram", username="replayer")
+    needed = [acl for acl in ACLS if acl.user == "replayer"]
+    assert len(needed) == 4
+    for acl in needed:
+        done = await ended(run(replayer, "dead-letters", "replay"))
+        assert done.code == 2
+        assert f"{acl.operation.upper()} on {acl.kind} {acl.name}" in done.errors.splitlines()[-1]
+        await secured.allow(acl)
+    done = await ended(run(replayer, "dead-letters", "replay", "--json"))
+    assert (done.code, json.loads(done.told)["replayed"] >= 1) == (0, True), done.errors
+    await secured.allow(*(acl for acl in ACLS if acl.user == "watcher"))
+    done = await ended(
+        run(secured.environment("scram", username="watcher"), "dead-letters", "list", "--json")
+    )
+    assert (done.code, json.loads(done.told)["dead_letters"] >= 1) == (0, True), done.errors

@@ -96,6 +96,22 @@ def test_memory_keeps_holes_and_closes_them() -> None:
     assert Memory.read(3, "damaged") == Memory(3)
 
 
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (5, Memory(10, [(12, 13), (20, 30)])),
+        (13, Memory(14, [(20, 30)])),
+        (16, Memory(16, [(20, 30)])),
+        (25, Memory(31)),
+        (40, Memory(40)),
+    ],
+)
+def test_memory_outlives_letters_that_kafka_has_deleted(start: int, expected: Memory) -> None:
+    memory = Memory.read(10, "12-13,20-30")
+    memory.skip_to(start)
+    assert memory == expected
+
+
 def test_memory_is_full_before_a_commit_would_be_refused() -> None:
     memory = Memory()
     offset = 1
