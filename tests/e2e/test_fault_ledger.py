@@ -11,7 +11,15 @@ from tests.e2e.faults.scene import SECONDS_OF_FLOW, Stage
 from tests.integration.workers import Output
 
 NUM_LISTINGS = 400
-COVERED_ELSEWHERE = {"sigkill", "sigterm", "joins", "before-topic", "before-broker", "model-hangs"}
+COVERED_ELSEWHERE = {
+    "sigkill",
+    "sigterm",
+    "joins",
+    "before-topic",
+    "before-broker",
+    "model-hangs",
+    "input-recreated",
+}
 """Tests of their own below tests/integration ask more of these."""
 
 

@@ -50,7 +50,7 @@ async def test_brokers_tell_another_id_after_a_topic_was_made_anew(
     assert first[name] != second[name]
 
 
-@pytest.mark.parametrize("num_partitions", [4, 2, 8])
+@pytest.mark.parametrize("num_partitions", [2, 8])
 async def test_a_worker_that_runs_ends_and_the_next_one_reads_all_of_the_new_topic(
     kafka: EmbeddedBroker,
     topic_names: TopicNames,
