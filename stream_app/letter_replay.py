@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.dead_letters import read_failure, replay_headers
+from stream_app.acls import COORDINATOR_POLL_SECONDS
 from stream_app.broker_settings import BrokerSettings
 from stream_app.brokers import max_record_bytes, reach
 from stream_app.catalogue_publishing import BATCH_OVERHEAD_BYTES, DELIVERY_SECONDS, DeliveryError, Pace
-from stream_app.dead_letter_reading import Letters, open_letters, read
+from stream_app.dead_letter_reading import ANSWER_SECONDS, Letters, open_letters, read
 from stream_app.errors import TopicError
 from stream_app.replaying import Memory, Refusal, Selection, refusal, source_place
 from stream_app.topic_ids import commit_metadata, is_of_another_topic
@@ -252,7 +255,7 @@ async def _memories(group: str, letters: Letters, *, again: bool) -> dict[TopicP
     if again:
         return memories
     async with reach(letters.broker, letters.arguments) as admin:
-        committed = await admin.list_consumer_group_offsets(group)
+        committed = await _committed(admin, group)
     for partition in partitions:
         place = committed.get(partition)
         if place is None:
@@ -263,6 +266,27 @@ async def _memories(group: str, letters: Letters, *, again: bool) -> dict[TopicP
             memories[partition] = Memory.read(place.offset, ranges)
             memories[partition].skip_to(starts[partition])
     return memories
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    """The commits of a group; `list_consumer_group_offsets` finds none while the brokers still load them."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while True:
+            try:
+                coordinator = await admin.find_coordinator(group)
+                answer = await admin._send_request(OffsetFetchRequest(group, None), coordinator)  # noqa: SLF001
+                if answer.error_code:
+                    raise for_code(answer.error_code)
+                break
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+            await asyncio.sleep(COORDINATOR_POLL_SECONDS)
+    return {
+        TopicPartition(topic, number): OffsetAndMetadata(offset, metadata)
+        for topic, partitions in answer.topics
+        for number, offset, metadata, *_ in partitions
+    }
 
 
 async def _limits(letters: Letters, sources: Collection[str]) -> dict[str, int]:
