@@ -102,7 +102,7 @@ async def open_letters(
 async def _check(admin: AIOKafkaAdminClient, needs: Needs, broker: str, who: str) -> None:
     topics = await topic_access(admin, list(needs.topics))
     await check_access(admin, needs, topics, who)
-    if missing := [name for name, topic in topics.items() if not topic.exists]:
+    if missing := [name for name in needs.topics if not topics[name].exists]:
         raise TopicError(
             f"there is no topic {', '.join(missing)} at {broker}; `shelver worker` creates it, or name"
             " another with its SHELVER_..._TOPIC"
