@@ -127,6 +127,7 @@ async def topic_ids(client: Any, topics: Collection[str]) -> Mapping[str, str]:
     try:
         answer = await client.send(client.get_random_node(), _MetadataRequest(topics))
     except (IncompatibleBrokerVersion, NotImplementedError):
+        # What aiokafka raises when the brokers do not offer this version: they are older than 2.8.
         return {}
     return {name: topic_id.hex for _, name, topic_id, *_ in answer.topics if topic_id != NO_ID}
 
