@@ -196,10 +196,21 @@ class FusionNetwork(Fusion):
         image_BC, image_present_B = zeros_BC, absent_B
         if self.image is not None and len(batch.image_rows_N):
             if image_NC is None:
-                image_NC = self.image(batch).float().sum(dim=1)
+                image_NC = self.image_evidence_NC(batch)
             image_BC = zeros_BC.index_copy(0, batch.image_rows_N, image_NC)
             image_present_B = absent_B.index_fill(0, batch.image_rows_N, value=True)
         return Evidence(text_BC, image_BC, text_present_B, image_present_B)
+
+    def image_evidence_NC(self, batch: TensorBatch) -> Tensor:
+        """What the image encoder says of each picture in `pixels_NHWK`, float32, summed over the cells.
+
+        Raises:
+            ModelError: there is no image encoder.
+        """
+        if self.image is None:
+            raise ModelError("a fusion without an image encoder has no evidence of pictures")
+        evidence_NPC: Tensor = self.image(batch)
+        return evidence_NPC.float().sum(dim=1)
 
 
 def _check_fitted(name: str, value: Tensor, shape: torch.Size) -> None:

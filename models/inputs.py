@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.errors import ImageReason
 
-__all__ = ["PreparedBatch", "Product", "Scores", "TensorBatch", "TextFeatures"]
+__all__ = ["PreparedBatch", "Product", "Scores", "SharedPictures", "TensorBatch", "TextFeatures"]
 
 Rows = Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]
 
@@ -106,7 +106,7 @@ class TensorBatch:
         weights_T: float32.
         offsets_B1: int64.
         text_present_B: bool.
-        pixels_NHWK: uint8, RGB, pixel rows from the top.
+        pixels_NHWK: uint8, RGB, pixel rows from the top; fewer than N where pictures are shared.
         image_rows_N: int64, the product of each picture, rising.
     """
 
@@ -124,20 +124,67 @@ class TensorBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SharedPictures:
+    """Where the evidence of N pictures comes from when files are the same (U of them to compute, M known).
+
+    Attributes:
+        places_N: int64, of each picture, among the U computed ones followed by the M known ones.
+        digests_U: what the pictures to compute are known by.
+        known_M: the evidence of the known ones, float32 of length C each.
+    """
+
+    places_N: NDArray[np.int64]
+    digests_U: tuple[bytes, ...]
+    known_M: tuple[NDArray[np.float32], ...]
+
+    def select(self, pictures_R: NDArray[np.int64]) -> tuple[NDArray[np.int64], Self]:
+        """Which of the U are still to compute for some of the N pictures, rising, and what these share."""
+        num_computed = len(self.digests_U)
+        places_R = self.places_N[pictures_R]
+        kept = np.unique(places_R)
+        computed = kept[kept < num_computed]
+        selected = type(self)(
+            places_N=np.searchsorted(kept, places_R).astype(np.int64, copy=False),
+            digests_U=tuple(self.digests_U[place] for place in computed),
+            known_M=tuple(self.known_M[place - num_computed] for place in kept[len(computed) :]),
+        )
+        return computed, selected
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All pictures of `parts`, one part after the other; what two parts share is computed for each."""
+        first_computed = _offsets(np.array([len(part.digests_U) for part in parts], np.int64))
+        first_known = _offsets(np.array([len(part.known_M) for part in parts], np.int64)) + first_computed[-1]
+        places = [
+            part.places_N
+            + np.where(part.places_N < len(part.digests_U), computed, known - len(part.digests_U))
+            for part, computed, known in zip(parts, first_computed[:-1], first_known[:-1], strict=True)
+        ]
+        return cls(
+            places_N=np.concatenate(places),
+            digests_U=tuple(chain.from_iterable(part.digests_U for part in parts)),
+            known_M=tuple(chain.from_iterable(part.known_M for part in parts)),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PreparedBatch:
     """B products ready for a network, in main memory.
 
     Attributes:
         text: their B texts.
-        pixels_NHWK: uint8, the N pictures that could be used, RGB, pixel rows from the top.
+        pixels_NHWK: uint8, the N pictures that could be used, RGB, pixel rows from the top; with `shared`
+            only the U to compute.
         image_rows_N: int64, the product of each picture, rising.
         image_reasons: B entries; why a promised picture is not used, None when it is or none was promised.
+        shared: where files were compared, what each picture's evidence is.
     """
 
     text: TextFeatures
     pixels_NHWK: NDArray[np.uint8]
     image_rows_N: NDArray[np.int64]
     image_reasons: tuple[ImageReason | None, ...]
+    shared: SharedPictures | None = None
 
     @classmethod
     def of_texts(cls, text: TextFeatures) -> Self:
@@ -164,16 +211,27 @@ class PreparedBatch:
         picture_of_B[self.image_rows_N] = np.arange(len(self.image_rows_N))
         picture_of_R = picture_of_B[rows_R]
         image_rows = np.flatnonzero(picture_of_R >= 0)
+        pixels, shared = picture_of_R[image_rows], None
+        if self.shared is not None:
+            pixels, shared = self.shared.select(pixels)
         return type(self)(
             text=self.text.select(rows_R),
-            pixels_NHWK=self.pixels_NHWK[picture_of_R[image_rows]],
+            pixels_NHWK=self.pixels_NHWK[pixels],
             image_rows_N=image_rows,
             image_reasons=tuple(self.image_reasons[row] for row in rows_R),
+            shared=shared,
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """All products of `parts`, one part after the other; at least one part, pictures of one size."""
+        """All products of `parts`, one part after the other; at least one part, pictures of one size.
+
+        Raises:
+            ValueError: pictures are shared in one part and not in another.
+        """
+        shared = [part.shared for part in parts if part.shared is not None]
+        if len(shared) not in (0, len(parts)):
+            raise ValueError("parts that share pictures and parts that do not cannot be one batch")
         first_row_of_part = _offsets(np.array([part.num_products for part in parts], np.int64))
         image_rows = [
             part.image_rows_N + first_row
@@ -184,6 +242,7 @@ class PreparedBatch:
             pixels_NHWK=np.concatenate([part.pixels_NHWK for part in parts]),
             image_rows_N=np.concatenate(image_rows),
             image_reasons=tuple(chain.from_iterable(part.image_reasons for part in parts)),
+            shared=SharedPictures.concatenate(shared) if shared else None,
         )
 
     def to_tensors(self, device: torch.device) -> TensorBatch:

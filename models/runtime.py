@@ -10,13 +10,15 @@ from typing import Final, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.acceleration import GraphedPictures
 from models.bundle import GOLDEN_TOLERANCE, Bundle, read_bundle
 from models.errors import BundleError, DeviceError
 from models.image.base import ImageEncoder
-from models.inputs import PreparedBatch, Product, Scores
+from models.inputs import PreparedBatch, Product, Scores, SharedPictures, TensorBatch
 from models.kinds import KINDS, Kinds
+from models.picture_cache import PictureCache
 from models.precision import Precision
 from models.preprocessing import Preprocessor
 
@@ -72,6 +74,7 @@ class Classifier:
         *,
         num_threads: int | None = None,
         precision: Precision = Precision.FLOAT32,
+        cache: PictureCache | None = None,
     ) -> None:
         """Put a version that was read on a device; the bundle's network is moved there.
 
@@ -80,6 +83,7 @@ class Classifier:
             device: where to score.
             num_threads: how many threads torch computes with on the CPU, 1 or more; None leaves it to torch.
             precision: what pictures are computed in on a GPU, from `warm_up` on.
+            cache: a fresh one, for pictures that `prepare_to_score` need not compute again.
         """
         self.name = bundle.manifest.name
         self.version = bundle.manifest.version
@@ -93,6 +97,7 @@ class Classifier:
         self._preprocessor = Preprocessor(bundle.network.text, bundle.network.image)
         self._num_threads = num_threads
         self._precision = precision
+        self._cache = cache
         self._pictures: GraphedPictures | None = None
         self._threads_set = threading.local()
 
@@ -104,6 +109,7 @@ class Classifier:
         *,
         num_threads: int | None = None,
         precision: Precision = Precision.FLOAT32,
+        cache: PictureCache | None = None,
         kinds: Kinds = KINDS,
     ) -> Self:
         """Read, check and place the version in a folder.
@@ -113,6 +119,7 @@ class Classifier:
             device: a torch device, or text for `resolve_device`.
             num_threads: as for the class.
             precision: as for the class.
+            cache: as for the class.
             kinds: the encoders that the version may ask for.
 
         Raises:
@@ -120,7 +127,8 @@ class Classifier:
             DeviceError: there is no such device.
         """
         resolved = resolve_device(device) if isinstance(device, str) else device
-        return cls(read_bundle(folder, kinds=kinds), resolved, num_threads=num_threads, precision=precision)
+        bundle = read_bundle(folder, kinds=kinds)
+        return cls(bundle, resolved, num_threads=num_threads, precision=precision, cache=cache)
 
     def prepare(self, products: Sequence[Product], executor: Executor | None = None) -> PreparedBatch:
         """Everything before the device: clean and featurise texts, decode pictures.
@@ -130,6 +138,19 @@ class Classifier:
             executor: threads to decode the pictures in; without one they are decoded one after the other.
         """
         return self._preprocessor.prepare(products, executor)
+
+    def prepare_to_score(
+        self, products: Sequence[Product], executor: Executor | None = None
+    ) -> PreparedBatch:
+        """As `prepare`, for `score` only: with a cache, known and repeated pictures come without pixels.
+
+        Args:
+            products: as for `prepare`.
+            executor: as for `prepare`.
+        """
+        if self._cache is None:
+            return self.prepare(products, executor)
+        return self._preprocessor.prepare_to_score(products, self._cache, executor)
 
     @torch.inference_mode()
     def score(self, prepared: PreparedBatch) -> Scores:
@@ -142,11 +163,32 @@ class Classifier:
     def _score(self, prepared: PreparedBatch, pictures: GraphedPictures | None) -> Scores:
         self._set_threads()
         batch = prepared.to_tensors(self.device)
-        has_pictures = pictures is not None and len(batch.image_rows_N)
-        image_NC = pictures(batch.pixels_NHWK) if pictures is not None and has_pictures else None
+        computed_UC = self._computed(batch, pictures, shared=prepared.shared is not None)
+        image_NC = computed_UC
+        if prepared.shared is not None:
+            image_NC = self._spread(prepared.shared, computed_UC)
         logits_BC = self.network(batch, image_NC)
         both_2BC = torch.stack((logits_BC, torch.softmax(logits_BC, dim=1))).cpu().numpy()
+        if self._cache is not None and prepared.shared is not None and computed_UC is not None:
+            self._cache.keep_evidence(prepared.shared.digests_U, computed_UC.cpu().numpy())
         return Scores(logits_BC=both_2BC[0], probabilities_BC=both_2BC[1])
+
+    def _computed(
+        self, batch: TensorBatch, pictures: GraphedPictures | None, *, shared: bool
+    ) -> Tensor | None:
+        if not len(batch.pixels_NHWK):
+            return None
+        if pictures is not None:
+            return pictures(batch.pixels_NHWK)
+        return self.network.image_evidence_NC(batch) if shared else None
+
+    def _spread(self, shared: SharedPictures, computed_UC: Tensor | None) -> Tensor | None:
+        parts = [] if computed_UC is None else [computed_UC]
+        if shared.known_M:
+            parts.append(torch.from_numpy(np.stack(shared.known_M)).to(self.device))
+        if not parts:
+            return None
+        return torch.cat(parts)[torch.from_numpy(shared.places_N).to(self.device)]
 
     def warm_up(self, max_batch: int) -> None:
         """Score batches of 1 and of `max_batch` so that the first real ones find everything allocated.

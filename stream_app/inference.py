@@ -12,6 +12,7 @@ import torch
 
 from models.errors import NonFiniteScoresError
 from models.inputs import PreparedBatch, Scores
+from models.picture_cache import PictureCache, PictureLookup
 from models.repository import ModelRepository
 from models.runtime import Classifier, resolve_device
 from schemas.assignments import ModelReference
@@ -45,6 +46,7 @@ class Inference:
         *,
         max_batch: int,
         on_retry: Callable[[], None] = lambda: None,
+        on_picture: Callable[[PictureLookup, int], None] = lambda _lookup, _num: None,
     ) -> Self:
         """Load the version that the settings name, check its golden products and warm it up. Blocks.
 
@@ -54,6 +56,7 @@ class Inference:
             settings: the version and the device.
             max_batch: most rows in one batch.
             on_retry: called, from the thread that scores, for every batch that ran out of memory.
+            on_picture: told, from the threads that prepare, what was done about pictures of a batch.
 
         Raises:
             models.errors.ModelError: there is no such version, it is broken, or it does not score as it
@@ -66,6 +69,7 @@ class Inference:
             device,
             num_threads=settings.inference_threads,
             precision=settings.precision,
+            cache=_picture_cache(settings, on_picture),
         )
         classifier.check_golden()
         cap = BatchCap(on_retry)
@@ -90,6 +94,14 @@ class Inference:
     def stop(self) -> None:
         """End the thread; a forward pass that runs is not waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _picture_cache(
+    settings: InferenceSettings, on_picture: Callable[[PictureLookup, int], None]
+) -> PictureCache | None:
+    if not settings.picture_cache_bytes:
+        return None
+    return PictureCache(settings.picture_cache_bytes, on_lookup=on_picture)
 
 
 def warm_up(classifier: Classifier, max_batch: int, cap: BatchCap) -> None:

@@ -32,6 +32,7 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from models.errors import ImageReason
+from models.picture_cache import PictureLookup
 from schemas.dead_letters import Reason, Stage
 from stream_app.image_cache import ImageLookup
 
@@ -203,6 +204,10 @@ class ServiceMetrics:
         """Count one picture that was asked for by its address."""
         self._image_lookups[lookup].inc()
 
+    def pictures_compared(self, lookup: PictureLookup, num_pictures: int) -> None:
+        """Count pictures whose files were compared with those that the model has seen."""
+        self._picture_lookups[lookup].inc(num_pictures)
+
     def latency(self, seconds: float) -> None:
         """Record one event's age when its category was published; see `latencies`."""
         self.latencies((seconds,))
@@ -312,6 +317,12 @@ class ServiceMetrics:
             "outcome",
         )
         self._image_lookups = {lookup: lookups.labels(lookup) for lookup in ImageLookup}
+        compared = self._counter(
+            "picture_lookups",
+            "Pictures by file: known to the model, the same as another of the batch, or computed.",
+            "outcome",
+        )
+        self._picture_lookups = {lookup: compared.labels(lookup) for lookup in PictureLookup}
         self._latency = BulkHistogram(
             "shelver_event_latency_seconds",
             "From the broker's timestamp of a listing to its published category.",

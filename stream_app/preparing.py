@@ -22,8 +22,10 @@ Picture = bytes | ImageReason
 class PreparesProducts(Protocol):
     """The part of a loaded model version that preparation needs."""
 
-    def prepare(self, products: Sequence[Product], executor: Executor | None = None) -> PreparedBatch:
-        """Turn products into network inputs, row for row."""
+    def prepare_to_score(
+        self, products: Sequence[Product], executor: Executor | None = None
+    ) -> PreparedBatch:
+        """Turn products into network inputs, row for row; scores are all they are good for."""
 
 
 def decode_records(records: Iterable[Record], *, max_bytes: int) -> Decoded:
@@ -63,7 +65,9 @@ def prepare_listings(
         executor: threads to decode pictures in.
     """
     parts, failed = isolate(
-        lambda listings: model.prepare([product_of(each.product, pictures) for each in listings], executor),
+        lambda listings: model.prepare_to_score(
+            [product_of(each.product, pictures) for each in listings], executor
+        ),
         decoded.listings,
     )
     rejected = [

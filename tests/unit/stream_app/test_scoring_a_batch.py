@@ -50,14 +50,14 @@ def titles_break(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch, word: str, error: Exception
 ) -> None:
     """Make preparation fail for every batch that has a title with this word."""
-    original = classifier.prepare
+    original = classifier.prepare_to_score
 
     def prepare(products: Any, executor: Any = None) -> Any:
         if any(word in product.title for product in products):
             raise error
         return original(products, executor)
 
-    monkeypatch.setattr(classifier, "prepare", prepare)
+    monkeypatch.setattr(classifier, "prepare_to_score", prepare)
 
 
 def test_delistings_are_counted_and_bad_values_rejected() -> None:
