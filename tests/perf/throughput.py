@@ -1,0 +1,131 @@
+"""Events a second, CPU an event and latency of Shelver and of what one would write instead, in one run.
+
+    uv run python -m tests.perf.throughput REPOSITORY NAME --kind text --kind picture-15kb
+    uv run python -m tests.perf.throughput REPOSITORY NAME --identity --only shelver --only getmany
+
+Each peer is a process of its own with the same model and the same output: `faust` takes and sends as Faust's
+guide does, `getmany` is a bare aiokafka loop, `http` a server with dynamic batching. On the stream a backlog
+waits before the worker starts; its rate is from the first to the last broker timestamp of the outputs.
+Latency is from broker timestamp to broker timestamp (of requests: from request to answer) at 50 % and 90 % of
+the peer's own capacity. CPU is of the peer's process. Everything shares the machine, Kafka and the load
+included: report ratios of one run.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_app.broker import EmbeddedBroker
+from tests.integration.workers import Topics, Worker
+from tests.perf.http_load import HttpLoad
+from tests.perf.loads import SHARES, Measured
+from tests.perf.stream_load import StreamLoad, create_topics
+from tests.perf.traffic import KINDS
+
+NUM_EVENTS = {"text": 30_000, "picture-15kb": 2_000, "picture-150kb": 800, "mixed": 3_000}
+PEERS = ["shelver", "getmany", "faust", "http"]
+MODULES = {"getmany": "getmany", "faust": "faust_take", "http": "http_batching"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all measurements of a run have in common."""
+
+    repository: Path
+    model: str
+    identity: bool
+    num_events: int | None
+    num_connections: int
+
+
+def main(
+    repository: Annotated[Path, typer.Argument(help="Folder of the models.")],
+    model: Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]")],
+    *,
+    kind: Annotated[list[str], typer.Option(help=f"Of listings: {', '.join(KINDS)}.")] = ["text"],  # noqa: B006
+    only: Annotated[list[str], typer.Option(help=f"Of the peers: {', '.join(PEERS)}.")] = PEERS,
+    events: Annotated[int | None, typer.Option(help="In the backlog; by default by kind.")] = None,
+    connections: Annotated[int, typer.Option(help="Of the load generator of the HTTP server.")] = 256,
+    identity: Annotated[bool, typer.Option("--identity", help="No model: fixed scores.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON line only.")] = False,
+) -> None:
+    """Measure, and print a table and one JSON line."""
+    if unknown := [*(set(kind) - KINDS.keys()), *(set(only) - set(PEERS))]:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
+    plan = Plan(repository, model, identity, events, connections)
+    results = asyncio.run(_run_and_tell(plan, kind, only, quiet=as_json))
+    typer.echo(json.dumps([each.as_dict() for each in results]))
+
+
+async def run(
+    plan: Plan, bootstrap: str, folder: Path, kinds: Iterable[str], peers: Sequence[str]
+) -> AsyncIterator[Measured]:
+    """Measure each peer on each kind, one after the other, through one Kafka; logs go to the folder."""
+    for kind in kinds:
+        for peer in peers:
+            yield await _measure(plan, bootstrap, folder, kind, peer)
+
+
+async def _run_and_tell(
+    plan: Plan, kinds: Sequence[str], peers: Sequence[str], *, quiet: bool
+) -> list[Measured]:
+    results = []
+    with tempfile.TemporaryDirectory() as name, EmbeddedBroker(Path(name) / "kafka") as kafka:
+        if not quiet:
+            typer.echo(_HEAD)
+        async for each in run(plan, kafka.bootstrap, Path(name), kinds, peers):
+            results.append(each)
+            if not quiet:
+                typer.echo(_row(each))
+    return results
+
+
+async def _measure(plan: Plan, bootstrap: str, folder: Path, kind: str, peer: str) -> Measured:
+    suffix = f"{kind}-{peer}"
+    names = ("product-listed", "category-assigned", "dead", "requested", "explained", "group")
+    topics = Topics(*(f"{name}-{suffix}" for name in names))
+    worker = Worker(
+        bootstrap,
+        topics,
+        plan.repository,
+        log=folder / f"{suffix}.log",
+        command=_command(peer, identity=plan.identity),
+        model=plan.model,
+        test_identity=int(plan.identity),
+    )
+    num_events = plan.num_events or NUM_EVENTS[kind]
+    if peer == "http":
+        return await HttpLoad(worker, plan.num_connections).measure(kind, peer, num_events)
+    await create_topics(bootstrap, topics)
+    async with StreamLoad(bootstrap, topics, worker) as load:
+        return await load.measure(kind, peer, num_events)
+
+
+def _command(peer: str, *, identity: bool) -> tuple[str, ...]:
+    if peer == "shelver":
+        return (sys.executable, "-m", "tests.perf.peers.identity") if identity else ()
+    return (sys.executable, "-m", f"tests.perf.peers.{MODULES[peer]}")
+
+
+_HEAD = f"{'kind':14}{'peer':9}{'events/s':>10}{'CPU us':>9}" + "".join(
+    f"{f'{share:.0%}: out/s':>14}{'p50 ms':>9}{'p99 ms':>9}" for share in SHARES
+)
+
+
+def _row(result: Measured) -> str:
+    capacity = result.capacity
+    start = f"{result.kind:14}{result.peer:9}{capacity.per_second:10.0f}{capacity.cpu_us:9.0f}"
+    return start + "".join(
+        f"{each.per_second:14.0f}{each.p50_ms:9.1f}{each.p99_ms:9.1f}" for each in result.latencies.values()
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
