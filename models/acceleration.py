@@ -1,4 +1,7 @@
-"""Pictures on a GPU: half precision where scores hold, and CUDA graphs for batches of a few sizes.
+"""Image encoders made faster for serving, with the scores they had.
+
+On any device, batch normalisation behind a convolution is folded into its weights. On a GPU there is half
+precision where scores hold, and CUDA graphs for batches of a few sizes.
 
 A small network spends more time on launching kernels than in them: MobileNetV2 launches a hundred and fifty
 for a batch, each of some microseconds. A CUDA graph replays them all with one launch, for one shape, so a
@@ -11,15 +14,33 @@ from itertools import pairwise
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.image.base import ImageEncoder
 
-__all__ = ["GraphedPictures", "graph_sizes"]
+__all__ = ["GraphedPictures", "fold_batch_norms", "graph_sizes"]
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP_RUNS: Final = 3
+
+
+@torch.no_grad()
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold every batch normalisation into the convolution right before it, in place; for evaluation only.
+
+    With fixed statistics a normalisation is linear: w' = w gamma / sqrt(var + eps), and likewise the bias
+    (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference", section 3.2). Outputs stay equal but for rounding, some 1e-6 of a logit.
+    """
+    children = list(module.named_children())
+    for (name, child), (next_name, follower) in pairwise(children):
+        if isinstance(child, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(child, follower))
+            setattr(module, next_name, nn.Identity())
+    for _, child in children:
+        fold_batch_norms(child)
 
 
 def graph_sizes(max_batch: int) -> tuple[int, ...]:

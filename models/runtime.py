@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.acceleration import GraphedPictures
+from models.acceleration import GraphedPictures, fold_batch_norms
 from models.bundle import GOLDEN_TOLERANCE, Bundle, read_bundle
 from models.errors import BundleError, DeviceError
 from models.image.base import ImageEncoder
@@ -76,7 +76,7 @@ class Classifier:
         precision: Precision = Precision.FLOAT32,
         cache: PictureCache | None = None,
     ) -> None:
-        """Put a version that was read on a device; the bundle's network is moved there.
+        """Put a version that was read on a device; the bundle's network is moved there and folded.
 
         Args:
             bundle: the version.
@@ -92,6 +92,8 @@ class Classifier:
         if device.type == "cuda":
             # TF32, which cuDNN takes for convolutions unless told otherwise, moves logits by tenths.
             torch.backends.cudnn.allow_tf32 = False
+        if bundle.network.image is not None:
+            fold_batch_norms(bundle.network.image)
         self.network = bundle.network.to(device)
         self._golden = bundle.golden
         self._preprocessor = Preprocessor(bundle.network.text, bundle.network.image)
