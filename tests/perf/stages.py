@@ -8,26 +8,21 @@ is the ceiling of the stream. Prints a table and one JSON object.
 """
 
 import asyncio
-import base64
-import io
 import json
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord
-from PIL import Image
 
 from models.repository import ModelRepository
 from models.runtime import Classifier, resolve_device
-from schemas.catalogue import read_catalogue
 from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES
 from stream_app.acknowledgement import TopicPartition
 from stream_app.assigning import outgoing
@@ -36,13 +31,11 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.inference import score_listings
 from stream_app.preparing import decode_records, prepare_listings
 from stream_app.publishing import Publisher, PublishSettings
-from training.samples.catalogue import write_sample_catalogue
+from tests.perf.traffic import Traffic
 
 LISTED, ASSIGNED = "product-listed", "category-assigned"
 NUM_PARTITIONS = 4
-NUM_PICTURES = 32
-PICTURE_DETAIL = {"text": None, "picture 15 kB": 8, "picture 150 kB": 500}
-"""By kind of listing, how many pixels of noise a side its picture has; that decides how large its file is."""
+MEASURED_KINDS = ("text", "picture-15kb", "picture-150kb")
 
 Step = Callable[[Any], Any]
 
@@ -61,8 +54,8 @@ def main(
     classifier.warm_up(max_batch)
     results = []
     with ThreadPoolExecutor(threads) as executor:
-        for kind, detail in PICTURE_DETAIL.items():
-            records = listing_records(8 * max_batch, detail)
+        for kind in MEASURED_KINDS:
+            records = listing_records(8 * max_batch, kind)
             measured = asyncio.run(_measure(records, classifier, executor, max_batch, seconds))
             results += [{"listings": kind, **row} for row in measured]
     typer.echo("".join(f"{name:>18}" for name in results[0]))
@@ -71,35 +64,13 @@ def main(
     typer.echo(json.dumps(results))
 
 
-def listing_records(num_records: int, detail: int | None) -> list[Record]:
-    """Listings as a consumer hands them over, spread over the partitions; no detail, no pictures."""
-    with tempfile.TemporaryDirectory() as folder:
-        rows = list(read_catalogue(write_sample_catalogue(Path(folder), num_products=256)))
-    pictures = [] if detail is None else [_picture(seed, detail) for seed in range(NUM_PICTURES)]
-    records: list[Record] = []
-    for number, row in enumerate(islice(cycle(rows), num_records)):
-        body: dict[str, Any] = {
-            "event_id": f"e-{number}",
-            "product_id": str(number),
-            "title": row.title,
-            "description": row.description,
-        }
-        if pictures:
-            body["image"] = {"data": pictures[number % len(pictures)]}
-        records.append(_record(number, json.dumps(body).encode()))
-    return records
+def listing_records(num_records: int, kind: str) -> list[Record]:
+    """Listings as a consumer hands them over, spread over the partitions."""
+    return [_record(number, *sent) for number, sent in enumerate(Traffic(kind).take(num_records))]
 
 
-def _picture(seed: int, detail: int) -> str:
-    noise = np.random.default_rng(seed).integers(0, 256, (detail, detail, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(noise).resize((500, 500), Image.Resampling.BICUBIC).save(file, "JPEG", quality=75)
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _record(number: int, value: bytes) -> Record:
+def _record(number: int, key: bytes, value: bytes) -> Record:
     offset, partition = divmod(number, NUM_PARTITIONS)
-    key = str(number).encode()
     now_ms = int(time.time() * 1000)
     record: Record = ConsumerRecord(
         LISTED, partition, offset, now_ms, 0, key, value, None, len(key), len(value), headers=()
