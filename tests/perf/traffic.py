@@ -26,7 +26,7 @@ Sent = tuple[bytes, bytes]
 
 
 class Traffic:
-    """Listings of one kind, each with a number of its own."""
+    """Listings of one kind, each with a number of its own in its text: what a worker remembers is no help."""
 
     def __init__(self, kind: str) -> None:
         self._picture = KINDS[kind]
@@ -42,7 +42,7 @@ class Traffic:
         body: Body = {
             "event_id": f"e-{number}",
             "product_id": str(number),
-            "title": title,
+            "title": f"{title} {number}",
             "description": description,
         }
         picture = self._picture(number)

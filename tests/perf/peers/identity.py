@@ -26,6 +26,7 @@ def use_identity_if_asked() -> None:
 def use_identity() -> None:
     """Have every classifier of this process do nothing."""
     Classifier.prepare = _prepare  # type: ignore[method-assign]
+    Classifier.prepare_to_score = _prepare  # type: ignore[method-assign]
     Classifier.score = _score  # type: ignore[method-assign]
     Classifier.check_golden = lambda *_: 0.0  # type: ignore[method-assign]
     Classifier.warm_up = lambda *_: None  # type: ignore[method-assign]
