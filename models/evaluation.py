@@ -8,7 +8,7 @@ Shape letters: B products, C categories. A category is its column; -1 stands for
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from models.labels import Code, LabelSet
 __all__ = [
     "COVERAGES",
     "NUM_CALIBRATION_BINS",
+    "CategoryCounts",
     "CategoryScores",
     "Evaluation",
     "ModalityScores",
@@ -141,7 +142,7 @@ def evaluate(
         )
     finite_B = np.isfinite(probabilities_BC).all(axis=1)
     predicted_B = np.where(finite_B, probabilities_BC.argmax(axis=1), NO_CATEGORY)
-    categories = _CategoryCounts.of(predicted_B, truth_B, len(labels))
+    categories = CategoryCounts.of(predicted_B, truth_B, len(labels))
     return Evaluation(
         rows=len(truth_B),
         weighted_f1=categories.weighted_f1(),
@@ -191,8 +192,8 @@ def softmax(logits_BC: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _CategoryCounts:
-    """Per category: rows that are of it, rows said to be, and rows of both; `rows` in all."""
+class CategoryCounts:
+    """Per category, int64: rows that are of it, rows said to be, and rows of both; `rows` in all."""
 
     true_C: NDArray[np.int64]
     predicted_C: NDArray[np.int64]
@@ -200,7 +201,8 @@ class _CategoryCounts:
     rows: int
 
     @classmethod
-    def of(cls, predicted_B: NDArray[np.int64], truth_B: NDArray[np.int64], num: int) -> "_CategoryCounts":
+    def of(cls, predicted_B: NDArray[np.int64], truth_B: NDArray[np.int64], num: int) -> Self:
+        """Of predicted and true columns of B rows, -1 for none; `num` categories."""
         correct_B = truth_B[(truth_B == predicted_B) & (truth_B != NO_CATEGORY)]
         return cls(
             true_C=np.bincount(truth_B[truth_B != NO_CATEGORY], minlength=num),
@@ -211,16 +213,20 @@ class _CategoryCounts:
 
     @property
     def f1_C(self) -> NDArray[np.float64]:
+        """F1 of each category; 0 where it is neither true nor predicted."""
         return _ratio(2 * self.correct_C, self.true_C + self.predicted_C)
 
     def weighted_f1(self) -> float:
+        """Mean of F1 weighted by true rows; 0 without rows."""
         return float((self.f1_C * self.true_C).sum() / max(self.rows, 1))
 
     def macro_f1(self) -> float:
+        """Plain mean of F1 over the categories that are true or predicted in some row."""
         seen_C = (self.true_C + self.predicted_C) > 0
         return float(self.f1_C[seen_C].mean()) if seen_C.any() else 0.0
 
     def scores(self, labels: LabelSet) -> tuple[CategoryScores, ...]:
+        """One entry a category, in the order of the label set."""
         precision_C = _ratio(self.correct_C, self.predicted_C)
         recall_C = _ratio(self.correct_C, self.true_C)
         f1_C = self.f1_C
@@ -287,7 +293,7 @@ def _modality_scores(
     num_categories = probabilities_BC.shape[1]
     return ModalityScores(
         rows=len(truth_B),
-        weighted_f1=_CategoryCounts.of(predicted_B, truth_B, num_categories).weighted_f1(),
+        weighted_f1=CategoryCounts.of(predicted_B, truth_B, num_categories).weighted_f1(),
         accuracy=_accuracy(predicted_B, truth_B),
         ece=reliability(probabilities_BC, truth_B).ece,
     )

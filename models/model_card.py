@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from models.cascade import Cascade
 from models.evaluation import CategoryScores, Evaluation
 from models.labels import LabelSet
 
@@ -29,6 +30,7 @@ class CardFacts:
         evaluation: on the rows held out.
         ece_before: calibration error before the fusion was fitted.
         alone: modality -> weighted F1 of the rows that have it, the other one hidden.
+        cascade: from when on a text alone is certain.
         out_of_fold: rows with both modalities, and the weighted F1 of the fusion, the text and the picture.
         data: what it learnt from: counts and digests.
         training_rows: code of a category -> rows learnt from.
@@ -44,6 +46,7 @@ class CardFacts:
     evaluation: Evaluation
     ece_before: float
     alone: Mapping[str, float | None]
+    cascade: Cascade
     out_of_fold: Mapping[str, Any]
     data: Mapping[str, Any]
     training_rows: Mapping[str, int]
@@ -106,6 +109,7 @@ def _scores(facts: CardFacts) -> str:
         f"## Scores on {evaluation.rows} rows held out\n\n| | |\n| --- | --- |\n{table}\n"
         f"| rows with | rows | weighted F1 | accuracy | ECE |\n| --- | --- | --- | --- | --- |\n{modalities}"
         f"{_out_of_fold(facts.out_of_fold)}"
+        f"\nCascade, for a loss of at most {facts.cascade.max_loss:g}: {facts.cascade}.\n"
     ).rstrip()
 
 

@@ -16,12 +16,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from models.errors import ModelError
+from training.cascade import choose_cascade
 from training.encoders import image_stage, text_stage
 from training.fit_progress import progress_bars
 from training.fitting import Fitter
 from training.rows import TrainingRows, load_rows
 from training.run_folder import check_catalogue, finish, run_folder
-from training.scoring import score_held_out
+from training.scoring import held_out_cascade_rows, score_held_out
 from training.stacking import FusionSettings, Stages
 from training.stages import StageRows
 from training.version import TrainedVersion, Training, log_summary, publish
@@ -68,24 +69,28 @@ def train(cfg: DictConfig, *, resume: bool = False) -> TrainedVersion | None:
 
 def _train(cfg: DictConfig, rows: TrainingRows, folder: Path | None) -> TrainedVersion | None:
     began = time.monotonic()
+    settings = FusionSettings(**cfg.fusion)
     torch.manual_seed(cfg.seed)
     with progress_bars() as progress:
         fitter = Fitter(cfg, rows.labels, progress, folder)
         stages = _stages(cfg, rows, fitter)
         encoders = stages.fit()
-        out_of_fold = stages.out_of_fold(cfg.fusion.num_folds, cfg.seed)
+        out_of_fold = stages.out_of_fold(settings.num_folds, cfg.seed)
     if getattr(rank_zero_only, "rank", 0):
         return None
-    settings = FusionSettings(**cfg.fusion)
     network = stages.network(encoders)
     network.calibrate(out_of_fold.fit(settings))
     evidence = stages.evidence(encoders, rows.validation_rows)
     truth_R = torch.from_numpy(rows.truth_N[rows.validation_rows])
+    answers = out_of_fold.answers(settings)
     training = Training(
         network=network,
         stages=stages,
         scores=score_held_out(network, evidence, truth_R, rows.labels),
-        out_of_fold=out_of_fold.scores(settings),
+        out_of_fold=answers.scores(),
+        cascade=choose_cascade(
+            held_out_cascade_rows(network, evidence, truth_R), answers.cascade_rows(), settings.cascade_loss
+        ),
         seconds=time.monotonic() - began,
     )
     trained = publish(cfg, training)

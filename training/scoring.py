@@ -12,8 +12,9 @@ from torch import Tensor
 from models.evaluation import Evaluation, evaluate, softmax
 from models.fusion import Evidence, Fusion
 from models.labels import LabelSet
+from training.cascade import CascadeRows
 
-__all__ = ["HeldOutScores", "score_held_out"]
+__all__ = ["HeldOutScores", "held_out_cascade_rows", "score_held_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,19 @@ def score_held_out(fusion: Fusion, evidence: Evidence, truth_R: Tensor, labels: 
         ece_before=plain.ece,
         text_alone=_f1_of(fusion, evidence._replace(image_present_B=absent_R), has_text_R, truth_R, labels),
         image_alone=_f1_of(fusion, evidence._replace(text_present_B=absent_R), has_image_R, truth_R, labels),
+    )
+
+
+@torch.inference_mode()
+def held_out_cascade_rows(fusion: Fusion, evidence: Evidence, truth_R: Tensor) -> CascadeRows:
+    """The rows held out that a cascade may answer by their text alone; arguments as for `score_held_out`."""
+    both_R = evidence.text_present_B & evidence.image_present_B
+    by_both = Evidence(*(part[both_R] for part in evidence))
+    by_text = by_both._replace(image_present_B=torch.zeros_like(by_both.image_present_B))
+    return CascadeRows.of_logits(
+        fusion.fuse(by_text).logits_BC.numpy(),
+        fusion.fuse(by_both).logits_BC.numpy(),
+        truth_R[both_R].numpy(),
     )
 
 

@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.errors import ModelError
 from models.evaluation import evaluate, softmax
 from models.fusion import Evidence, Fusion, FusionCalibration, FusionNetwork
 from models.labels import LabelSet
 from training.calibration import fit_fusion
+from training.cascade import CascadeRows
 from training.rows import TrainingRows
 from training.stages import EncoderStage, Fit
 
-__all__ = ["FusionSettings", "OutOfFold", "Stages"]
+__all__ = ["FusionSettings", "OutOfFold", "OutOfFoldAnswers", "Stages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,20 @@ class FusionSettings:
     Attributes:
         num_folds: parts that the training rows are cut into; each costs a fit of every encoder.
         l2: strength of the pull of weights towards 1, the plain sum of what each modality says.
+        cascade_loss: weighted F1 that a product with a picture may lose where it is answered by its text
+            alone; the threshold of the cascade is chosen for it.
+
+    Raises:
+        ModelError: the loss is below 0, or not below 1.
     """
 
     num_folds: int = 3
     l2: float = 5.0
+    cascade_loss: float = 0.002
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cascade_loss < 1:
+            raise ModelError(f"fusion.cascade_loss is {self.cascade_loss}, it must be 0 or more, and below 1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,34 +136,15 @@ class OutOfFold:
         """The fusion of all F rows."""
         return self._fit(torch.ones(len(self.truth_F), dtype=torch.bool), settings)
 
-    def scores(self, settings: FusionSettings) -> dict[str, Any]:
-        """What each modality and the fusion are worth, by rows that neither they nor the fusion learnt from.
-
-        The fusion is fitted once more without each fold and asked about it.
-
-        Returns:
-            JSON: `rows` with both modalities and the weighted F1 of the `fusion`, `text_alone` and
-            `image_alone` on them; `text_rows` and `image_rows` with either, and `text` and `image`, the
-            weighted F1 on those when the other modality is hidden.
-        """
+    def answers(self, settings: FusionSettings) -> "OutOfFoldAnswers":
+        """What fusions say that did not learn from a row either: fitted once more without each fold."""
         num_rows = len(self.truth_F)
         fusion_FC, text_FC, image_FC = (torch.zeros(num_rows, len(self.labels)) for _ in range(3))
         for of_fold, fusion in self._without_each_fold(settings):
             views = _views(_rows_of(self.evidence, of_fold))
             for view, logits_FC in zip(views, (fusion_FC, text_FC, image_FC), strict=True):
                 logits_FC[of_fold] = fusion.fuse(view).logits_BC
-        has_text_F, has_image_F = self.evidence.text_present_B, self.evidence.image_present_B
-        both_F = has_text_F & has_image_F
-        return {
-            "rows": int(both_F.sum()),
-            "fusion": self._weighted_f1(fusion_FC, both_F),
-            "text_alone": self._weighted_f1(text_FC, both_F),
-            "image_alone": self._weighted_f1(image_FC, both_F),
-            "text_rows": int(has_text_F.sum()),
-            "text": self._weighted_f1(text_FC, has_text_F),
-            "image_rows": int(has_image_F.sum()),
-            "image": self._weighted_f1(image_FC, has_image_F),
-        }
+        return OutOfFoldAnswers(self, fusion_FC, text_FC, image_FC)
 
     def _without_each_fold(self, settings: FusionSettings) -> Iterator[tuple[Tensor, Fusion]]:
         for fold in np.unique(self.fold_F):
@@ -170,11 +163,57 @@ class OutOfFold:
             l2=settings.l2,
         )
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutOfFoldAnswers:
+    """Calibrated logits of F training rows from encoders and fusions that never saw them, float32 (F, C).
+
+    Attributes:
+        rows: the rows.
+        fusion_FC: by whatever each has.
+        text_FC: with the picture hidden.
+        image_FC: with the text hidden.
+    """
+
+    rows: OutOfFold
+    fusion_FC: Tensor
+    text_FC: Tensor
+    image_FC: Tensor
+
+    def scores(self) -> dict[str, Any]:
+        """What each modality and the fusion are worth.
+
+        Returns:
+            JSON: `rows` with both modalities and the weighted F1 of the `fusion`, `text_alone` and
+            `image_alone` on them; `text_rows` and `image_rows` with either, and `text` and `image`, the
+            weighted F1 on those when the other modality is hidden.
+        """
+        has_text_F, has_image_F = self.rows.evidence.text_present_B, self.rows.evidence.image_present_B
+        both_F = has_text_F & has_image_F
+        return {
+            "rows": int(both_F.sum()),
+            "fusion": self._weighted_f1(self.fusion_FC, both_F),
+            "text_alone": self._weighted_f1(self.text_FC, both_F),
+            "image_alone": self._weighted_f1(self.image_FC, both_F),
+            "text_rows": int(has_text_F.sum()),
+            "text": self._weighted_f1(self.text_FC, has_text_F),
+            "image_rows": int(has_image_F.sum()),
+            "image": self._weighted_f1(self.image_FC, has_image_F),
+        }
+
+    def cascade_rows(self) -> CascadeRows:
+        """The rows that a cascade may answer by their text alone."""
+        evidence = self.rows.evidence
+        both_F = evidence.text_present_B & evidence.image_present_B
+        return CascadeRows.of_logits(
+            self.text_FC[both_F].numpy(), self.fusion_FC[both_F].numpy(), self.rows.truth_F[both_F].numpy()
+        )
+
     def _weighted_f1(self, logits_FC: Tensor, rows_F: Tensor) -> float | None:
         if not bool(rows_F.any()):
             return None
         probabilities_RC = softmax(logits_FC[rows_F].numpy())
-        return evaluate(probabilities_RC, self.truth_F[rows_F].numpy(), self.labels).weighted_f1
+        return evaluate(probabilities_RC, self.rows.truth_F[rows_F].numpy(), self.rows.labels).weighted_f1
 
 
 def _rows_of(evidence: Evidence, rows: Tensor) -> Evidence:

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from models.bundle import BundleMetadata, library_versions, write_bundle
+from models.cascade import METRICS_KEY, Cascade
 from models.evaluation import Evaluation
 from models.fusion import FusionNetwork
 from models.golden import pick_golden_products
@@ -37,7 +38,8 @@ class Training:
         network: calibrated, in evaluation mode.
         stages: its modalities.
         scores: on the rows held out.
-        out_of_fold: what the fusion adds, as `OutOfFold.scores` gives it.
+        out_of_fold: what the fusion adds, as `OutOfFoldAnswers.scores` gives it.
+        cascade: from when on a text alone is certain.
         seconds: from the first row read to the last score.
     """
 
@@ -45,12 +47,14 @@ class Training:
     stages: Stages
     scores: HeldOutScores
     out_of_fold: dict[str, Any]
+    cascade: Cascade
     seconds: float
 
     def metrics(self) -> dict[str, Any]:
         """The content of `metrics.json`."""
         return self.scores.to_json() | {
             "out_of_fold": self.out_of_fold,
+            METRICS_KEY: self.cascade.model_dump(),
             "training_seconds": round(self.seconds, 1),
         }
 
@@ -63,6 +67,7 @@ class TrainedVersion:
     labels: LabelSet
     scores: HeldOutScores
     out_of_fold: dict[str, Any]
+    cascade: Cascade
     is_champion: bool
 
     @property
@@ -98,7 +103,9 @@ def publish(cfg: DictConfig, training: Training) -> TrainedVersion:
     is_champion = cfg.promote == "always" or (cfg.promote == "auto" and is_first)
     if is_champion:
         repository.promote(str(location), CHAMPION)
-    return TrainedVersion(location, rows.labels, training.scores, training.out_of_fold, is_champion)
+    return TrainedVersion(
+        location, rows.labels, training.scores, training.out_of_fold, training.cascade, is_champion
+    )
 
 
 def log_summary(fitter: Fitter, cfg: DictConfig, trained: TrainedVersion) -> None:
@@ -163,6 +170,7 @@ def _card(cfg: DictConfig, training: Training, fingerprint: dict[str, Any]) -> s
             ece_before=scores.ece_before,
             alone={"text": scores.text_alone, "picture": scores.image_alone},
             out_of_fold=training.out_of_fold,
+            cascade=training.cascade,
             data=fingerprint,
             training_rows={
                 str(code): int(count) for code, count in zip(rows.labels.codes, counts_C, strict=True)

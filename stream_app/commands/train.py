@@ -126,4 +126,5 @@ def _result(trained: TrainedVersion) -> dict[str, Any]:
         "text_alone": trained.scores.text_alone,
         "image_alone": trained.scores.image_alone,
         "out_of_fold": trained.out_of_fold,
+        "cascade": trained.cascade.model_dump(),
     }

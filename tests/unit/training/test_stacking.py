@@ -102,14 +102,14 @@ def out_of_fold(image_tells: bool) -> OutOfFold:
 
 
 def test_a_picture_that_tells_lifts_the_fusion_above_the_text() -> None:
-    scores = out_of_fold(image_tells=True).scores(FusionSettings())
+    scores = out_of_fold(image_tells=True).answers(FusionSettings()).scores()
     assert (scores["rows"], scores["text_rows"], scores["image_rows"]) == (750, 1500, 750)
     assert scores["fusion"] > scores["text_alone"] + 0.05
     assert scores["fusion"] > scores["image_alone"] + 0.05
 
 
 def test_a_picture_that_tells_nothing_costs_nothing() -> None:
-    scores = out_of_fold(image_tells=False).scores(FusionSettings())
+    scores = out_of_fold(image_tells=False).answers(FusionSettings()).scores()
     assert scores["fusion"] > scores["text_alone"] - 0.02
     assert scores["image_alone"] < 0.45
 
