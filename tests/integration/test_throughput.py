@@ -6,7 +6,8 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from tests.perf import throughput
-from tests.perf.throughput import PEERS, Plan
+from tests.perf.peers.table import PEERS
+from tests.perf.throughput import Plan
 
 NUM_EVENTS = 24
 
@@ -15,6 +16,8 @@ NUM_EVENTS = 24
 async def test_every_peer_can_be_measured(
     kafka: EmbeddedBroker, demo_repository: Path, tmp_path: Path, peer: str, *, identity: bool
 ) -> None:
+    if (package := PEERS[peer].needs) is not None:
+        pytest.importorskip(package)
     plan = Plan(demo_repository, "demo", identity=identity, num_events=NUM_EVENTS, num_connections=8)
     runs = throughput.run(plan, kafka.bootstrap, tmp_path, ["mixed"], [peer])
     (measured,) = [each async for each in runs]

@@ -1,6 +1,7 @@
 """Workers as processes of their own, and everything that went in and came out of a broker."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -102,7 +103,9 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process is not None:
-            self.process.kill()
+            # With what it has started: a session of its own is a group of its own.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.communicate()
         if error is not None:
             sys.stderr.write(f"--- {self.log}\n{self.log.read_text(errors='replace')[-6000:]}\n")

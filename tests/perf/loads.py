@@ -63,12 +63,18 @@ def rate(times_ms: Sequence[float]) -> float:
     return 1e3 * num_after / (last - first) if last > first else float(len(times_ms))
 
 
-def cpu_seconds(worker: Worker) -> float:
-    """Processor time that a worker has taken."""
+def running(worker: Worker) -> psutil.Process:
+    """The process of a worker, which runs."""
     assert worker.process is not None
     assert worker.process.poll() is None, f"{worker.log} tells why the worker exited"
-    times = psutil.Process(worker.process.pid).cpu_times()
-    return float(times.user + times.system)
+    return psutil.Process(worker.process.pid)
+
+
+def cpu_seconds(worker: Worker) -> float:
+    """Processor time that a worker has taken, with the processes that it has started."""
+    process = running(worker)
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 async def steadily(

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.integration.workers import Topics, Worker
-from tests.perf.loads import SHARES, Capacity, Latency, Measured, cpu_seconds, num_at, rate, steadily
+from tests.perf.loads import SHARES, Capacity, Latency, Measured, cpu_seconds, num_at, rate, running, steadily
 from tests.perf.traffic import Sent, Traffic
 
 NUM_PARTITIONS = 4
@@ -145,5 +145,5 @@ class StreamLoad:
             for records in (await self._consumer.getmany(timeout_ms=200)).values():
                 outputs += [(record.timestamp, record.value) for record in records]
                 last = time.monotonic()
-            cpu_seconds(self._worker)
+            running(self._worker)
         return outputs

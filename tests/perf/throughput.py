@@ -4,7 +4,9 @@
     uv run python -m tests.perf.throughput REPOSITORY NAME --identity --only shelver --only getmany
 
 Each peer is a process of its own with the same model and the same output: `faust` takes and sends as Faust's
-guide does, `getmany` is a bare aiokafka loop, `http` a server with dynamic batching. On the stream a backlog
+guide does, `getmany` is a bare aiokafka loop, `faststream` FastStream's batch subscriber, `http` an aiohttp
+server with dynamic batching, `litserve` LitServe's; what the project does not depend on is added by
+``uv run --with 'faststream[kafka]' --with litserve``. On the stream a backlog
 waits before the worker starts; its rate is from the first to the last broker timestamp of the outputs.
 Latency is from broker timestamp to broker timestamp (of requests: from request to answer) at 50 % and 90 % of
 the peer's own capacity. CPU is of the peer's process. Everything shares the machine, Kafka and the load
@@ -13,7 +15,6 @@ included: report ratios of one run.
 
 import asyncio
 import json
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,12 +27,11 @@ from stream_app.broker import EmbeddedBroker
 from tests.integration.workers import Topics, Worker
 from tests.perf.http_load import HttpLoad
 from tests.perf.loads import SHARES, Measured
+from tests.perf.peers.table import HOW_TO_INSTALL, PEERS, peers_there
 from tests.perf.stream_load import StreamLoad, create_topics
 from tests.perf.traffic import KINDS
 
 NUM_EVENTS = {"text": 30_000, "picture-15kb": 2_000, "picture-150kb": 800, "mixed": 3_000}
-PEERS = ["shelver", "getmany", "faust", "http"]
-MODULES = {"getmany": "getmany", "faust": "faust_take", "http": "http_batching"}
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,19 @@ def main(
     model: Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]")],
     *,
     kind: Annotated[list[str], typer.Option(help=f"Of listings: {', '.join(KINDS)}.")] = ["text"],  # noqa: B006
-    only: Annotated[list[str], typer.Option(help=f"Of the peers: {', '.join(PEERS)}.")] = PEERS,
+    only: Annotated[
+        list[str], typer.Option(help=f"Of the peers: {', '.join(PEERS)}. By default those installed.")
+    ] = peers_there(),  # noqa: B008 - it is asked once
     events: Annotated[int | None, typer.Option(help="In the backlog; by default by kind.")] = None,
     connections: Annotated[int, typer.Option(help="Of the load generator of the HTTP server.")] = 256,
     identity: Annotated[bool, typer.Option("--identity", help="No model: fixed scores.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON line only.")] = False,
 ) -> None:
     """Measure, and print a table and one JSON line."""
-    if unknown := [*(set(kind) - KINDS.keys()), *(set(only) - set(PEERS))]:
+    if unknown := [*(set(kind) - KINDS.keys()), *(set(only) - PEERS.keys())]:
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
+    if absent := [peer for peer in only if not PEERS[peer].is_there]:
+        raise typer.BadParameter(f"not installed: {', '.join(absent)}; run it by {HOW_TO_INSTALL}")
     plan = Plan(repository, model, identity, events, connections)
     results = asyncio.run(_run_and_tell(plan, kind, only, quiet=as_json))
     typer.echo(json.dumps([each.as_dict() for each in results]))
@@ -96,32 +100,26 @@ async def _measure(plan: Plan, bootstrap: str, folder: Path, kind: str, peer: st
         topics,
         plan.repository,
         log=folder / f"{suffix}.log",
-        command=_command(peer, identity=plan.identity),
+        command=PEERS[peer].command(identity=plan.identity),
         model=plan.model,
         test_identity=int(plan.identity),
     )
     num_events = plan.num_events or NUM_EVENTS[kind]
-    if peer == "http":
+    if PEERS[peer].answers_requests:
         return await HttpLoad(worker, plan.num_connections).measure(kind, peer, num_events)
     await create_topics(bootstrap, topics)
     async with StreamLoad(bootstrap, topics, worker) as load:
         return await load.measure(kind, peer, num_events)
 
 
-def _command(peer: str, *, identity: bool) -> tuple[str, ...]:
-    if peer == "shelver":
-        return (sys.executable, "-m", "tests.perf.peers.identity") if identity else ()
-    return (sys.executable, "-m", f"tests.perf.peers.{MODULES[peer]}")
-
-
-_HEAD = f"{'kind':14}{'peer':9}{'events/s':>10}{'CPU us':>9}" + "".join(
+_HEAD = f"{'kind':14}{'peer':12}{'events/s':>10}{'CPU us':>9}" + "".join(
     f"{f'{share:.0%}: out/s':>14}{'p50 ms':>9}{'p99 ms':>9}" for share in SHARES
 )
 
 
 def _row(result: Measured) -> str:
     capacity = result.capacity
-    start = f"{result.kind:14}{result.peer:9}{capacity.per_second:10.0f}{capacity.cpu_us:9.0f}"
+    start = f"{result.kind:14}{result.peer:12}{capacity.per_second:10.0f}{capacity.cpu_us:9.0f}"
     return start + "".join(
         f"{each.per_second:14.0f}{each.p50_ms:9.1f}{each.p99_ms:9.1f}" for each in result.latencies.values()
     )

@@ -7,28 +7,16 @@ Started by `tests.perf.throughput`: ``python -m tests.perf.peers.http_batching``
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from itertools import count
 
 from aiohttp import web
 
 from stream_app.settings import Settings, load_settings
-from tests.perf.peers.work import Work
-
-_OFFSETS = count()
+from tests.perf.peers.work import Asked, Work
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """A listing, with what a record has besides."""
-
-    value: bytes | None
-    answer: asyncio.Future[bytes]
-    offset: int = field(default_factory=lambda: next(_OFFSETS))
-    topic: str = "http"
-    partition: int = 0
-    timestamp: int = -1
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+class _Request(Asked):
+    answer: asyncio.Future[bytes] = field(kw_only=True)
 
 
 class DynamicBatching:
@@ -41,7 +29,7 @@ class DynamicBatching:
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one listing."""
-        each = _Request(await request.read(), asyncio.get_running_loop().create_future())
+        each = _Request(await request.read(), answer=asyncio.get_running_loop().create_future())
         self._waiting.put_nowait(each)
         return web.Response(body=await each.answer, content_type="application/json")
 

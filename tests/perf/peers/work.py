@@ -5,6 +5,8 @@ Peers are told what to do by the variables of the worker (``SHELVER_BROKER``, ``
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from models.repository import ModelRepository
@@ -16,6 +18,21 @@ from stream_app.preparing import decode_records, prepare_listings
 from stream_app.publishing import Outgoing
 from stream_app.settings import Settings
 from tests.perf.peers.identity import use_identity_if_asked
+
+_OFFSETS = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The listing of a request, with what a record has besides."""
+
+    value: bytes | None
+    offset: int = field(default_factory=lambda: next(_OFFSETS))
+    topic: str = "http"
+    partition: int = 0
+    timestamp: int = -1
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Work:
