@@ -37,6 +37,14 @@ from stream_app.topic_ids import commit_metadata, is_of_another_topic, topic_ids
 logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT_SECONDS = 1.0
+ROOM_POLL_SECONDS = 0.05
+"""The same while a topic has no room: what is asked of the others cannot be called off when it gets some."""
+FETCH_MAX_WAIT_MS = 100
+"""How long a broker may hold a fetch for which it has no record.
+
+aiokafka leaves partitions out of a fetch whose records are not taken yet and sends a node no second fetch
+meanwhile: one that asks for nothing but empty partitions keeps everything else on that node waiting.
+"""
 DEFAULT_MAX_PREFETCH_BYTES = 16 * 2**20
 
 
@@ -131,6 +139,7 @@ class WholeFetchThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_bytes = self._flow.max_prefetch_bytes  # noqa: SLF001
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer.commit = partial(self._commit_with_ids, consumer.commit)
         return consumer
 
@@ -206,7 +215,7 @@ class WholeFetchConsumer(driver.Consumer):
         if not partitions:
             return
         generation = self.app.consumer_generation_id
-        records = await self._getmany(partitions, FETCH_TIMEOUT_SECONDS)
+        records = await self._getmany(partitions, self._fetch_seconds(partitions))
         if not records:
             await asyncio.sleep(0)
         elif generation != self.app.consumer_generation_id or not self._flows():
@@ -229,6 +238,10 @@ class WholeFetchConsumer(driver.Consumer):
                 await asyncio.wait_for(self.flow.room_changed.wait(), FETCH_TIMEOUT_SECONDS)
             partitions = self._partitions_with_room()
         return partitions
+
+    def _fetch_seconds(self, partitions: set[Any]) -> float:
+        all_have_room = len(partitions) == len(self._get_active_partitions())
+        return FETCH_TIMEOUT_SECONDS if all_have_room else ROOM_POLL_SECONDS
 
     def _partitions_with_room(self) -> set[Any]:
         topics = self.flow.topics_with_room()

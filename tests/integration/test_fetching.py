@@ -1,7 +1,7 @@
 """Faust on whole fetches, on a real Kafka: everything arrives raw, only finished work is committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from stream_app.acknowledgement import OffsetLedger, Span
 from stream_app.agents import declare_agent
 from stream_app.batching import Fetched, Record
 from stream_app.broker import EmbeddedBroker
-from stream_app.fetching import Flow, WholeFetchApp, WholeFetchConsumer
+from stream_app.fetching import ROOM_POLL_SECONDS, Flow, WholeFetchApp, WholeFetchConsumer
 from tests.conftest import CreateTopics, TopicNames
 
 PATIENCE_SECONDS = 30
@@ -42,7 +42,12 @@ def span_of(fetched: Fetched) -> Span:
 
 @asynccontextmanager
 async def running(
-    kafka: EmbeddedBroker, topic: str, collector: Collector, *, group: str
+    kafka: EmbeddedBroker,
+    topic: str,
+    collector: Collector,
+    *,
+    group: str,
+    others: Mapping[str, Collector] | None = None,
 ) -> AsyncIterator[WholeFetchApp]:
     app = WholeFetchApp(
         group,
@@ -58,8 +63,9 @@ async def running(
         broker_request_timeout=20,
     )
     app.flow = Flow(OffsetLedger(), on_commit=lambda _committed: None)
-    app.flow.intakes[topic] = collector
-    declare_agent(app, topic, name="collector", add=collector.fetches.append)
+    for name, each in {topic: collector, **(others or {})}.items():
+        app.flow.intakes[name] = each
+        declare_agent(app, name, name=f"collector of {name}", add=each.fetches.append)
     await app.start()
     try:
         yield app
@@ -148,6 +154,36 @@ async def test_a_full_intake_stops_the_fetching_until_it_has_room(
         collector.has_room = True
         app.flow.room_changed.set()
         await eventually(lambda: len(collector.records) == 1)
+
+
+async def test_a_topic_that_is_full_gets_its_records_soon_after_it_has_room(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fetch of the other topics alone cannot be called off, so it must not wait long for their records."""
+    full, empty = topic_names("full"), topic_names("empty")
+    await create_topics(full)
+    await create_topics(empty)
+    await publish(kafka, full, [b"{}"])
+    getmany, waits = WholeFetchConsumer._getmany, list[float]()
+
+    async def watched(self: WholeFetchConsumer, partitions: Any, seconds: float) -> Any:
+        if {partition.topic for partition in partitions} == {empty}:
+            waits.append(seconds)
+        return await getmany(self, partitions, seconds)
+
+    monkeypatch.setattr(WholeFetchConsumer, "_getmany", watched)
+    collector, idle = Collector(), Collector()
+    collector.has_room = False
+    async with running(kafka, full, collector, group=full, others={empty: idle}) as app:
+        await eventually(lambda: len(waits) > 2)
+        collector.has_room = True
+        app.flow.room_changed.set()
+        await eventually(lambda: len(collector.records) == 1)
+    assert max(waits) == ROOM_POLL_SECONDS
+    assert idle.records == []
 
 
 @pytest.mark.parametrize("fault", ["the group rebalances", "the flow is stopped"])

@@ -118,8 +118,9 @@ def test_the_shares_of_all_partitions_stay_within_the_bound(num_partitions: int,
     assert num_partitions * share <= 16_000 or share == 1
 
 
-def test_aiokafka_still_has_the_two_names_that_bound_a_fetch() -> None:
+def test_aiokafka_still_has_the_names_that_bound_a_fetch() -> None:
     assert "self._fetch_max_bytes" in inspect.getsource(AIOKafkaConsumer.start)
+    assert "self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
     assert "self._max_partition_fetch_bytes" in inspect.getsource(AiokafkaFetcher._get_actions_per_node)
     assert "_new_consumer_thread()" in inspect.getsource(ThreadDelegateConsumer)
     assert issubclass(WholeFetchThread, driver.AIOKafkaConsumerThread)
