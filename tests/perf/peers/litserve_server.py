@@ -2,8 +2,8 @@
 
 Started by `tests.perf.throughput`: ``python -m tests.perf.peers.litserve_server`` with the variables of the
 worker; ``POST /`` takes a listing and answers its category, ``GET /readyz`` tells when the model is warm.
-LitServe parses the JSON of a request in its process of HTTP and gives the object to that of the model; there it
-is written as JSON again for the work that all peers share (some us for a text).
+LitServe parses the JSON of a request in its process of HTTP and gives the object to that of the model, where
+it is written as JSON again for the work that all peers share (some us for a text).
 """
 
 import json
