@@ -47,6 +47,7 @@ class LabelSet:
         """
         self._labels = tuple(Label(parse_code(label.code), label.names) for label in labels)
         self._codes = tuple(label.code for label in self._labels)
+        self._names = tuple(label.name() for label in self._labels)
         self._index = {code: position for position, code in enumerate(self._codes)}
         if not self._labels:
             raise ModelError("a label set needs at least one category, there is none")
@@ -70,6 +71,11 @@ class LabelSet:
     def codes(self) -> tuple[Code, ...]:
         """The C codes in order."""
         return self._codes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The C names in order, each in the first language there is."""
+        return self._names
 
     def label(self, index: int) -> Label:
         """The category of column `index`."""

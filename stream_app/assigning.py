@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from models.inputs import PreparedBatch
+from models.labels import Code, LabelSet
 from schemas.assignments import (
-    AssignedCategory,
     CategoryAssigned,
     ImageUse,
     Modalities,
-    SourceReference,
     TextUse,
     assignment_id,
 )
@@ -29,34 +30,42 @@ LISTING_PLACE_HEADER = "shelver.listing"
 NUM_ALTERNATIVES = 5
 """The next most probable categories told beside the assigned one."""
 
+_MESSAGES: Final = TypeAdapter(list[CategoryAssigned])
+_MODALITIES: Final = {
+    (text, image): Modalities(text=text, image=image) for text in TextUse for image in ImageUse
+}
 
-def assignments(scored: Scored, assigned_at: datetime) -> Iterator[CategoryAssigned]:
+_Category = dict[str, Code | float]
+
+
+def assignments(scored: Scored, assigned_at: datetime) -> list[CategoryAssigned]:
     """The messages of a scored batch, row for row."""
     if scored.scores is None or scored.inputs is None:
-        return
-    best = _best(scored.scores.probabilities_BC)
-    for row, listing in enumerate(scored.listings):
-        categories = tuple(
-            AssignedCategory(
-                code=scored.labels.codes[category],
-                label=scored.labels.label(category).name(),
-                probability=min(1.0, float(scored.scores.probabilities_BC[row, category])),
+        return []
+    # One call for all: validated one by one, messages take twice as long.
+    return _MESSAGES.validate_python(
+        [
+            {
+                "assignment_id": assignment_id(product.event_id, scored.model.name, scored.model.version),
+                "event_id": product.event_id,
+                "product_id": product.product_id,
+                "category": categories[0],
+                "alternatives": categories[1:],
+                "modalities": modalities,
+                "image_reason": image_reason,
+                "model": scored.model,
+                "source": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
+                "assigned_at": assigned_at,
+            }
+            for (record, product), categories, modalities, image_reason in zip(
+                ((listing.record, listing.product) for listing in scored.listings),
+                _most_probable(scored.scores.probabilities_BC, scored.labels),
+                _modalities(scored.inputs),
+                scored.inputs.image_reasons,
+                strict=True,
             )
-            for category in best[row].tolist()
-        )
-        record, product = listing.record, listing.product
-        yield CategoryAssigned(
-            assignment_id=assignment_id(product.event_id, scored.model.name, scored.model.version),
-            event_id=product.event_id,
-            product_id=product.product_id,
-            category=categories[0],
-            alternatives=categories[1:],
-            modalities=_modalities(scored.inputs, row),
-            image_reason=scored.inputs.image_reasons[row],
-            model=scored.model,
-            source=SourceReference(topic=record.topic, partition=record.partition, offset=record.offset),
-            assigned_at=assigned_at,
-        )
+        ]
+    )
 
 
 def outgoing(scored: Scored, *, topic: str, source: str) -> list[Outgoing]:
@@ -106,18 +115,32 @@ def _explanation_request(listing: Listing, topic: str, source: str) -> Outgoing:
     )
 
 
-def _best(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Indices of the most probable categories, best first; ties go to the lower index."""
-    return np.argsort(-probabilities, axis=1, kind="stable")[:, : NUM_ALTERNATIVES + 1]
+def _most_probable(probabilities: NDArray[np.float32], labels: LabelSet) -> Iterator[list[_Category]]:
+    """The most probable categories of each row, best first; ties go to the lower index."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, : NUM_ALTERNATIVES + 1]
+    probability = np.minimum(np.take_along_axis(probabilities, best, axis=1), 1.0)
+    for columns, row in zip(best.tolist(), probability.tolist(), strict=True):
+        yield [
+            {"code": labels.codes[column], "label": labels.names[column], "probability": chance}
+            for column, chance in zip(columns, row, strict=True)
+        ]
 
 
-def _modalities(inputs: PreparedBatch, row: int) -> Modalities:
-    text = TextUse.ABSENT
-    if inputs.text.present_B[row]:
-        text = TextUse.TRUNCATED if inputs.text.truncated_B[row] else TextUse.USED
-    image = ImageUse.ABSENT
-    if inputs.image_present_B[row]:
-        image = ImageUse.USED
-    elif inputs.image_reasons[row] is not None:
-        image = ImageUse.UNAVAILABLE
-    return Modalities(text=text, image=image)
+def _modalities(inputs: PreparedBatch) -> Iterator[Modalities]:
+    rows = zip(
+        inputs.text.present_B.tolist(),
+        inputs.text.truncated_B.tolist(),
+        inputs.image_present_B.tolist(),
+        inputs.image_reasons,
+        strict=True,
+    )
+    for has_text, is_truncated, has_image, image_reason in rows:
+        text = TextUse.ABSENT
+        if has_text:
+            text = TextUse.TRUNCATED if is_truncated else TextUse.USED
+        image = ImageUse.ABSENT
+        if has_image:
+            image = ImageUse.USED
+        elif image_reason is not None:
+            image = ImageUse.UNAVAILABLE
+        yield _MODALITIES[text, image]

@@ -73,9 +73,7 @@ def _explanation(
     listing: ExplainedListing, found: ProductExplanation, category: CategoryExplanation, labels: LabelSet
 ) -> Explanation:
     return Explanation(
-        category=CategoryReference(
-            code=labels.codes[category.column], label=labels.label(category.column).name()
-        ),
+        category=CategoryReference(code=labels.codes[category.column], label=labels.names[category.column]),
         base_value=category.base_value,
         value=category.value,
         text=_spans(listing, found.words, category.text_W.tolist()),

@@ -88,8 +88,7 @@ class ListingLane(Lane):
     async def work(self, batch: Batch, turn: Turn) -> None:
         """Classify a batch; every record leaves as a category or as a dead letter."""
         classifier = self._parts.inference.classifier
-        decoded = await self._decode(batch)
-        prepared = await self._prepare(decoded, classifier)
+        decoded, prepared = await self._decode_and_prepare(batch, classifier)
         scored = await self._score(prepared, classifier)
         records = await self._in_thread(lambda: self._outgoing(scored))
         await turn.come()
@@ -99,20 +98,24 @@ class ListingLane(Lane):
             await self._parts.publisher.confirm(confirmations)
         self._count(decoded, scored)
 
-    async def _decode(self, batch: Batch) -> Decoded:
-        with self._parts.metrics.stage(PipelineStep.DECODE):
-            limit = self._settings.max_message_bytes
-            return await self._in_thread(lambda: decode_records(batch.records, max_bytes=limit))
-
-    async def _prepare(self, decoded: Decoded, classifier: Classifier) -> Prepared:
-        pictures: Mapping[str, Picture] = {}
-        if urls := picture_urls(decoded):
+    async def _decode_and_prepare(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared]:
+        """In one go in a thread, unless pictures are to be fetched in between."""
+        decoded, prepared = await self._in_thread(lambda: self._without_fetching(batch, classifier))
+        if prepared is None:
             with self._parts.metrics.stage(PipelineStep.FETCH_IMAGES):
-                pictures = await self._parts.pictures.fetch_all(urls)
+                pictures = await self._parts.pictures.fetch_all(picture_urls(decoded))
+            prepared = await self._in_thread(lambda: self._prepare(decoded, classifier, pictures))
+        return decoded, prepared
+
+    def _without_fetching(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared | None]:
+        """The batch, prepared too if it needs no picture from elsewhere."""
+        with self._parts.metrics.stage(PipelineStep.DECODE):
+            decoded = decode_records(batch.records, max_bytes=self._settings.max_message_bytes)
+        return decoded, None if picture_urls(decoded) else self._prepare(decoded, classifier, {})
+
+    def _prepare(self, decoded: Decoded, classifier: Classifier, pictures: Mapping[str, Picture]) -> Prepared:
         with self._parts.metrics.stage(PipelineStep.PREPARE):
-            return await self._in_thread(
-                lambda: prepare_listings(decoded, classifier, pictures, self._picture_threads)
-            )
+            return prepare_listings(decoded, classifier, pictures, self._picture_threads)
 
     async def _score(self, prepared: Prepared, classifier: Classifier) -> Scored:
         with self._parts.metrics.stage(PipelineStep.INFERENCE):
