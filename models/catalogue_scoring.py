@@ -93,7 +93,7 @@ def score_rows(
     reasons: Counter[str] = Counter()
     for prepared in _prepared_batches(classifier, rows, batch_size):
         scores = classifier.score(prepared)
-        parts.append((scores.probabilities_BC, prepared.text.present_B, prepared.image_present_B))
+        parts.append((scores.probabilities_BC, prepared.text_present_B, prepared.image_present_B))
         reasons.update(str(reason) for reason in prepared.image_reasons if reason is not None)
         on_scored(prepared.num_products)
     probabilities, text_present, image_present = map(np.concatenate, zip(*parts, strict=True))

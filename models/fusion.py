@@ -173,26 +173,34 @@ class FusionNetwork(Fusion):
         self.text = text
         self.image = image
 
-    def forward(self, batch: TensorBatch, image_NC: Tensor | None = None) -> Tensor:
+    def forward(
+        self, batch: TensorBatch, *, text_BC: Tensor | None = None, image_NC: Tensor | None = None
+    ) -> Tensor:
         """Calibrated logits, float32 (B, C).
 
         Args:
             batch: the products.
+            text_BC: the evidence of their texts, where somebody has it already.
             image_NC: the evidence of their pictures, summed over the cells, where somebody has it already.
         """
-        return self.fuse(self.evidence(batch, image_NC)).logits_BC
+        return self.fuse(self.evidence(batch, text_BC=text_BC, image_NC=image_NC)).logits_BC
 
     def modality_logits(self, batch: TensorBatch) -> ModalityLogits:
         """The logits in parts: what the text adds, what the picture adds, and the rest."""
         return self.fuse(self.evidence(batch))
 
-    def evidence(self, batch: TensorBatch, image_NC: Tensor | None = None) -> Evidence:
+    def evidence(
+        self, batch: TensorBatch, *, text_BC: Tensor | None = None, image_NC: Tensor | None = None
+    ) -> Evidence:
         """What each encoder says about each product, in float32 whatever the encoders compute in."""
         zeros_BC = self.text_mean_C.new_zeros(batch.num_products, self.num_categories)
-        absent_B = torch.zeros_like(batch.text_present_B)
-        text_BC, text_present_B = zeros_BC, absent_B
-        if self.text is not None:
-            text_BC, text_present_B = self.text(batch).float(), batch.text_present_B
+        absent_B = torch.zeros_like(batch.has_text_B)
+        text_present_B = absent_B
+        if self.text is None:
+            text_BC = zeros_BC
+        else:
+            text_BC = self.text_evidence_BC(batch) if text_BC is None else text_BC
+            text_present_B = batch.has_text_B
         image_BC, image_present_B = zeros_BC, absent_B
         if self.image is not None and len(batch.image_rows_N):
             if image_NC is None:
@@ -200,6 +208,17 @@ class FusionNetwork(Fusion):
             image_BC = zeros_BC.index_copy(0, batch.image_rows_N, image_NC)
             image_present_B = absent_B.index_fill(0, batch.image_rows_N, value=True)
         return Evidence(text_BC, image_BC, text_present_B, image_present_B)
+
+    def text_evidence_BC(self, batch: TensorBatch) -> Tensor:
+        """What the text encoder says of each text of `batch`, float32; zeros where there is none.
+
+        Raises:
+            ModelError: there is no text encoder.
+        """
+        if self.text is None:
+            raise ModelError("a fusion without a text encoder has no evidence of texts")
+        evidence_BC: Tensor = self.text(batch)
+        return evidence_BC.float()
 
     def image_evidence_NC(self, batch: TensorBatch) -> Tensor:
         """What the image encoder says of each picture in `pixels_NHWK`, float32, summed over the cells.

@@ -4,10 +4,10 @@ Shape letters: B products, N pictures (N <= B), T n-grams or tokens packed over 
 H and W pixels, K colour channels; `B1` is B + 1. Arrays of a stage are never written to once it exists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,17 @@ from torch import Tensor
 
 from models.errors import ImageReason
 
-__all__ = ["PreparedBatch", "Product", "Scores", "SharedPictures", "TensorBatch", "TextFeatures"]
+__all__ = [
+    "PreparedBatch",
+    "Product",
+    "Scores",
+    "SharedEvidence",
+    "SharedTexts",
+    "TensorBatch",
+    "TextFeatures",
+]
+
+Shared = TypeVar("Shared")
 
 Rows = Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]
 
@@ -104,10 +114,11 @@ class TensorBatch:
     Attributes:
         ids_T: int64.
         weights_T: float32.
-        offsets_B1: int64.
-        text_present_B: bool.
+        offsets_B1: int64, of fewer than B texts where texts are shared.
+        text_present_B: bool, of the same texts.
         pixels_NHWK: uint8, RGB, pixel rows from the top; fewer than N where pictures are shared.
         image_rows_N: int64, the product of each picture, rising.
+        has_text_B: bool, whether each product has text, however texts are shared.
     """
 
     ids_T: Tensor
@@ -116,20 +127,23 @@ class TensorBatch:
     text_present_B: Tensor
     pixels_NHWK: Tensor
     image_rows_N: Tensor
+    has_text_B: Tensor
 
     @property
     def num_products(self) -> int:
         """B."""
-        return len(self.text_present_B)
+        return len(self.has_text_B)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SharedPictures:
-    """Where the evidence of N pictures comes from when files are the same (U of them to compute, M known).
+class SharedEvidence:
+    """Where the evidence of N texts or pictures comes from when some are the same.
+
+    Of the N, U are to be computed and M are known.
 
     Attributes:
-        places_N: int64, of each picture, among the U computed ones followed by the M known ones.
-        digests_U: what the pictures to compute are known by.
+        places_N: int64, of each, among the U computed ones followed by the M known ones.
+        digests_U: what those to compute are known by.
         known_M: the evidence of the known ones, float32 of length C each.
     """
 
@@ -137,10 +151,20 @@ class SharedPictures:
     digests_U: tuple[bytes, ...]
     known_M: tuple[NDArray[np.float32], ...]
 
-    def select(self, pictures_R: NDArray[np.int64]) -> tuple[NDArray[np.int64], Self]:
-        """Which of the U are still to compute for some of the N pictures, rising, and what these share."""
+    @classmethod
+    def of(
+        cls, digests_N: Sequence[bytes], computed: Iterable[bytes], known: Mapping[bytes, NDArray[np.float32]]
+    ) -> Self:
+        """What N digests share, when U digests are to be computed and the evidence of M is known."""
+        digests_U = tuple(computed)
+        places = {digest: place for place, digest in enumerate(chain(digests_U, known))}
+        places_N = np.fromiter(map(places.__getitem__, digests_N), np.int64, len(digests_N))
+        return cls(places_N, digests_U, tuple(known.values()))
+
+    def select(self, rows_R: NDArray[np.int64]) -> tuple[NDArray[np.int64], Self]:
+        """Which of the U are still to compute for some of the N, rising, and what these share."""
         num_computed = len(self.digests_U)
-        places_R = self.places_N[pictures_R]
+        places_R = self.places_N[rows_R]
         kept = np.unique(places_R)
         computed = kept[kept < num_computed]
         selected = type(self)(
@@ -152,7 +176,7 @@ class SharedPictures:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """All pictures of `parts`, one part after the other; what two parts share is computed for each."""
+        """All of `parts`, one part after the other; what two parts share is computed for each."""
         first_computed = _offsets(np.array([len(part.digests_U) for part in parts], np.int64))
         first_known = _offsets(np.array([len(part.known_M) for part in parts], np.int64)) + first_computed[-1]
         places = [
@@ -168,34 +192,77 @@ class SharedPictures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SharedTexts:
+    """Where the evidence of B texts comes from, and what else is to be said of each.
+
+    Attributes:
+        evidence: of the B texts.
+        present_B: bool, as in `TextFeatures`.
+        truncated_B: bool, as in `TextFeatures`.
+    """
+
+    evidence: SharedEvidence
+    present_B: NDArray[np.bool_]
+    truncated_B: NDArray[np.bool_]
+
+    def select(self, rows_R: NDArray[np.int64]) -> tuple[NDArray[np.int64], Self]:
+        """As of `SharedEvidence`."""
+        computed, evidence = self.evidence.select(rows_R)
+        return computed, type(self)(evidence, self.present_B[rows_R], self.truncated_B[rows_R])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All texts of `parts`, one part after the other; what two parts share is computed for each."""
+        return cls(
+            SharedEvidence.concatenate([part.evidence for part in parts]),
+            np.concatenate([part.present_B for part in parts]),
+            np.concatenate([part.truncated_B for part in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PreparedBatch:
     """B products ready for a network, in main memory.
 
     Attributes:
-        text: their B texts.
-        pixels_NHWK: uint8, the N pictures that could be used, RGB, pixel rows from the top; with `shared`
-            only the U to compute.
+        text: their B texts; with `shared_texts` only the ones to compute.
+        pixels_NHWK: uint8, the N pictures that could be used, RGB, pixel rows from the top; with
+            `shared_pictures` only the ones to compute.
         image_rows_N: int64, the product of each picture, rising.
         image_reasons: B entries; why a promised picture is not used, None when it is or none was promised.
-        shared: where files were compared, what each picture's evidence is.
+        shared_texts: where texts were compared, what each product's evidence is.
+        shared_pictures: where files were compared, what each picture's evidence is.
     """
 
     text: TextFeatures
     pixels_NHWK: NDArray[np.uint8]
     image_rows_N: NDArray[np.int64]
     image_reasons: tuple[ImageReason | None, ...]
-    shared: SharedPictures | None = None
+    shared_texts: SharedTexts | None = None
+    shared_pictures: SharedEvidence | None = None
 
     @classmethod
-    def of_texts(cls, text: TextFeatures) -> Self:
+    def of_texts(cls, text: TextFeatures, shared_texts: SharedTexts | None = None) -> Self:
         """B products without pictures."""
+        num_products = len((shared_texts or text).present_B)
         no_pictures = np.zeros((0, 1, 1, 3), np.uint8)
-        return cls(text, no_pictures, np.zeros(0, np.int64), (None,) * text.num_texts)
+        no_reasons = (None,) * num_products
+        return cls(text, no_pictures, np.zeros(0, np.int64), no_reasons, shared_texts)
 
     @property
     def num_products(self) -> int:
         """B."""
         return len(self.image_reasons)
+
+    @property
+    def text_present_B(self) -> NDArray[np.bool_]:
+        """Whether each product has text once cleaned, bool of length B."""
+        return (self.shared_texts or self.text).present_B
+
+    @property
+    def text_truncated_B(self) -> NDArray[np.bool_]:
+        """Whether the encoder left some of each product's text out, bool of length B."""
+        return (self.shared_texts or self.text).truncated_B
 
     @property
     def image_present_B(self) -> NDArray[np.bool_]:
@@ -211,15 +278,19 @@ class PreparedBatch:
         picture_of_B[self.image_rows_N] = np.arange(len(self.image_rows_N))
         picture_of_R = picture_of_B[rows_R]
         image_rows = np.flatnonzero(picture_of_R >= 0)
-        pixels, shared = picture_of_R[image_rows], None
-        if self.shared is not None:
-            pixels, shared = self.shared.select(pixels)
+        texts, shared_texts = rows_R, None
+        if self.shared_texts is not None:
+            texts, shared_texts = self.shared_texts.select(rows_R)
+        pixels, shared_pictures = picture_of_R[image_rows], None
+        if self.shared_pictures is not None:
+            pixels, shared_pictures = self.shared_pictures.select(pixels)
         return type(self)(
-            text=self.text.select(rows_R),
+            text=self.text.select(texts),
             pixels_NHWK=self.pixels_NHWK[pixels],
             image_rows_N=image_rows,
             image_reasons=tuple(self.image_reasons[row] for row in rows_R),
-            shared=shared,
+            shared_texts=shared_texts,
+            shared_pictures=shared_pictures,
         )
 
     @classmethod
@@ -227,11 +298,10 @@ class PreparedBatch:
         """All products of `parts`, one part after the other; at least one part, pictures of one size.
 
         Raises:
-            ValueError: pictures are shared in one part and not in another.
+            ValueError: texts or pictures are shared in one part and not in another.
         """
-        shared = [part.shared for part in parts if part.shared is not None]
-        if len(shared) not in (0, len(parts)):
-            raise ValueError("parts that share pictures and parts that do not cannot be one batch")
+        shared_texts = _all_or_none([part.shared_texts for part in parts])
+        shared_pictures = _all_or_none([part.shared_pictures for part in parts])
         first_row_of_part = _offsets(np.array([part.num_products for part in parts], np.int64))
         image_rows = [
             part.image_rows_N + first_row
@@ -242,7 +312,8 @@ class PreparedBatch:
             pixels_NHWK=np.concatenate([part.pixels_NHWK for part in parts]),
             image_rows_N=np.concatenate(image_rows),
             image_reasons=tuple(chain.from_iterable(part.image_reasons for part in parts)),
-            shared=SharedPictures.concatenate(shared) if shared else None,
+            shared_texts=SharedTexts.concatenate(shared_texts) if shared_texts else None,
+            shared_pictures=SharedEvidence.concatenate(shared_pictures) if shared_pictures else None,
         )
 
     def to_tensors(self, device: torch.device) -> TensorBatch:
@@ -250,13 +321,17 @@ class PreparedBatch:
 
         On the CPU nothing is copied: the tensors share memory with the arrays.
         """
+        text_present = has_text_B = _to_device(self.text.present_B, device)
+        if self.shared_texts is not None:
+            has_text_B = _to_device(self.shared_texts.present_B, device)
         return TensorBatch(
             ids_T=_to_device(self.text.ids_T, device),
             weights_T=_to_device(self.text.weights_T, device),
             offsets_B1=_to_device(self.text.offsets_B1, device),
-            text_present_B=_to_device(self.text.present_B, device),
+            text_present_B=text_present,
             pixels_NHWK=_to_device(self.pixels_NHWK, device),
             image_rows_N=_to_device(self.image_rows_N, device),
+            has_text_B=has_text_B,
         )
 
 
@@ -299,6 +374,13 @@ def _as_indices(rows: Rows, num_rows: int) -> NDArray[np.int64]:
             raise IndexError(f"a mask of {len(rows_R)} rows cannot select from {num_rows}")
         return np.flatnonzero(rows_R)
     return rows_R.astype(np.int64, copy=False)
+
+
+def _all_or_none(shared: Sequence[Shared | None]) -> list[Shared]:
+    given = [each for each in shared if each is not None]
+    if len(given) not in (0, len(shared)):
+        raise ValueError("parts that share texts or pictures and parts that do not cannot be one batch")
+    return given
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,23 +1,27 @@
 """From products to what a network takes: the one preprocessing, for training and for serving."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError, ImageReason
+from models.evidence_cache import (
+    EvidenceCache,
+    Known,
+    KnownEvidence,
+    Modality,
+    digest_of_picture,
+    digest_of_text,
+)
 from models.image.base import ImageEncoder
 from models.image.decoding import ImageLimits, Resize, decode_image
-from models.inputs import PreparedBatch, Product, SharedPictures, TextFeatures
-from models.picture_cache import KnownPicture, PictureCache, digest_of
+from models.inputs import PreparedBatch, Product, SharedEvidence, SharedTexts, TextFeatures
 from models.text.base import TextEncoder
 
 __all__ = ["Preprocessor"]
-
-Number = TypeVar("Number", bound=np.generic)
 
 Picture = NDArray[np.uint8] | ImageReason
 """The pixels of a picture, or why there are none."""
@@ -63,12 +67,7 @@ class Preprocessor:
                 whose thread this is. Without it pictures are decoded here, one after the other.
         """
         if self._image_size is None:
-            return PreparedBatch(
-                text=self._featurize(products),
-                pixels_NHWK=_stack([], size_px=0),
-                image_rows_N=np.zeros(0, np.int64),
-                image_reasons=(None,) * len(products),
-            )
+            return PreparedBatch.of_texts(self._featurize(products))
         run: Callable[..., Iterable[Picture]] = map if executor is None else executor.map
         rows = [row for row, product in enumerate(products) if product.image is not None]
         until = self._clock() + self._limits.max_batch_seconds
@@ -86,11 +85,11 @@ class Preprocessor:
         )
 
     def prepare_to_score(
-        self, products: Sequence[Product], cache: PictureCache, executor: Executor | None = None
+        self, products: Sequence[Product], cache: EvidenceCache, executor: Executor | None = None
     ) -> PreparedBatch:
-        """As `prepare`, but of pictures whose files are the same one is decoded, and none that is known.
+        """As `prepare`, but of contents that are the same one is prepared, and none that is known.
 
-        Pictures that can never be used are made known here, those that can when they are scored.
+        Pictures that can never be used are made known here, other contents when they are scored.
 
         Args:
             products: B of them; may be none.
@@ -98,10 +97,10 @@ class Preprocessor:
             executor: as for `prepare`.
         """
         if self._image_size is None:
-            return self.prepare(products)
+            return PreparedBatch.of_texts(*self._compare_texts(products, cache))
         files = {row: product.image for row, product in enumerate(products) if product.image is not None}
-        digests = {row: digest_of(data) for row, data in files.items()}
-        known = cache.look_up([*digests.values()])
+        digests = {row: digest_of_picture(data) for row, data in files.items()}
+        known = cache.look_up(Modality.IMAGE, [*digests.values()])
         new = {digest: files[row] for row, digest in digests.items() if digest not in known}
         run: Callable[..., Iterable[Picture]] = map if executor is None else executor.map
         until = self._clock() + self._limits.max_batch_seconds
@@ -111,26 +110,49 @@ class Preprocessor:
             ),
             new,
         )
-        text = self._featurize(products)
-        decoded = dict(zip(new, decoding, strict=True))
-        pixels, evidence = _arrays(decoded), _arrays(known)
-        places = {digest: place for place, digest in enumerate([*pixels, *evidence])}
-        usable = {row: places[digest] for row, digest in digests.items() if digest in places}
-        found: dict[bytes, Picture | KnownPicture] = {**decoded, **known}
+        text, shared_texts = self._compare_texts(products, cache)
+        found: dict[bytes, Picture | Known] = {**dict(zip(new, decoding, strict=True)), **known}
+        pixels = {digest: each for digest, each in found.items() if isinstance(each, np.ndarray)}
+        evidence = {
+            digest: each.evidence_C for digest, each in known.items() if isinstance(each, KnownEvidence)
+        }
+        rows = [row for row, digest in digests.items() if digest in pixels or digest in evidence]
         return PreparedBatch(
             text=text,
             pixels_NHWK=_stack([*pixels.values()], self._image_size),
-            image_rows_N=np.array([*usable], np.int64),
+            image_rows_N=np.array(rows, np.int64),
             image_reasons=tuple(
                 _reason(found[digests[row]] if row in digests else product.image_reason)
                 for row, product in enumerate(products)
             ),
-            shared=SharedPictures(
-                places_N=np.array([*usable.values()], np.int64),
-                digests_U=tuple(pixels),
-                known_M=tuple(evidence.values()),
-            ),
+            shared_texts=shared_texts,
+            shared_pictures=SharedEvidence.of([digests[row] for row in rows], pixels, evidence),
         )
+
+    def _compare_texts(
+        self, products: Sequence[Product], cache: EvidenceCache
+    ) -> tuple[TextFeatures, SharedTexts | None]:
+        """The texts to compute, and what all share; without a text encoder none is read."""
+        if self._text is None:
+            return TextFeatures.absent(len(products)), None
+        digests = [digest_of_text(product.title, product.description) for product in products]
+        found = cache.look_up(Modality.TEXT, digests)
+        known = {digest: each for digest, each in found.items() if isinstance(each, KnownEvidence)}
+        new = {
+            digest: product for digest, product in zip(digests, products, strict=True) if digest not in known
+        }
+        text = self._featurize([*new.values()])
+        evidence = SharedEvidence.of(
+            digests, new, {digest: each.evidence_C for digest, each in known.items()}
+        )
+        present, truncated = (
+            np.concatenate([computed, np.array(of_known, np.bool_)])[evidence.places_N]
+            for computed, of_known in (
+                (text.present_B, [each.present for each in known.values()]),
+                (text.truncated_B, [each.truncated for each in known.values()]),
+            )
+        )
+        return text, SharedTexts(evidence, present, truncated)
 
     def _featurize(self, products: Sequence[Product]) -> TextFeatures:
         if self._text is None:
@@ -154,9 +176,5 @@ def _stack(pictures: Sequence[NDArray[np.uint8]], size_px: int) -> NDArray[np.ui
     return np.stack(pictures) if pictures else np.zeros((0, size_px, size_px, 3), np.uint8)
 
 
-def _arrays(pictures: Mapping[bytes, NDArray[Number] | ImageReason]) -> dict[bytes, NDArray[Number]]:
-    return {digest: found for digest, found in pictures.items() if isinstance(found, np.ndarray)}
-
-
-def _reason(picture: Picture | KnownPicture | None) -> ImageReason | None:
+def _reason(picture: Picture | Known | None) -> ImageReason | None:
     return picture if isinstance(picture, ImageReason) else None

@@ -15,10 +15,10 @@ from torch import Tensor
 from models.acceleration import GraphedPictures, fold_batch_norms
 from models.bundle import GOLDEN_TOLERANCE, Bundle, read_bundle
 from models.errors import BundleError, DeviceError
+from models.evidence_cache import EvidenceCache
 from models.image.base import ImageEncoder
-from models.inputs import PreparedBatch, Product, Scores, SharedPictures, TensorBatch
+from models.inputs import PreparedBatch, Product, Scores, SharedEvidence, TensorBatch
 from models.kinds import KINDS, Kinds
-from models.picture_cache import PictureCache
 from models.precision import Precision
 from models.preprocessing import Preprocessor
 
@@ -74,7 +74,7 @@ class Classifier:
         *,
         num_threads: int | None = None,
         precision: Precision = Precision.FLOAT32,
-        cache: PictureCache | None = None,
+        cache: EvidenceCache | None = None,
     ) -> None:
         """Put a version that was read on a device; the bundle's network is moved there and folded.
 
@@ -83,7 +83,7 @@ class Classifier:
             device: where to score.
             num_threads: how many threads torch computes with on the CPU, 1 or more; None leaves it to torch.
             precision: what pictures are computed in on a GPU, from `warm_up` on.
-            cache: a fresh one, for pictures that `prepare_to_score` need not compute again.
+            cache: a fresh one, for texts and pictures that `prepare_to_score` need not prepare again.
         """
         self.name = bundle.manifest.name
         self.version = bundle.manifest.version
@@ -111,7 +111,7 @@ class Classifier:
         *,
         num_threads: int | None = None,
         precision: Precision = Precision.FLOAT32,
-        cache: PictureCache | None = None,
+        cache: EvidenceCache | None = None,
         kinds: Kinds = KINDS,
     ) -> Self:
         """Read, check and place the version in a folder.
@@ -144,7 +144,7 @@ class Classifier:
     def prepare_to_score(
         self, products: Sequence[Product], executor: Executor | None = None
     ) -> PreparedBatch:
-        """As `prepare`, for `score` only: with a cache, known and repeated pictures come without pixels.
+        """As `prepare`, for `score` only: with a cache, of known and repeated contents nothing is prepared.
 
         Args:
             products: as for `prepare`.
@@ -165,14 +165,16 @@ class Classifier:
     def _score(self, prepared: PreparedBatch, pictures: GraphedPictures | None) -> Scores:
         self._set_threads()
         batch = prepared.to_tensors(self.device)
-        computed_UC = self._computed(batch, pictures, shared=prepared.shared is not None)
-        image_NC = computed_UC
-        if prepared.shared is not None:
-            image_NC = self._spread(prepared.shared, computed_UC)
-        logits_BC = self.network(batch, image_NC)
+        texts = None if prepared.shared_texts is None else prepared.shared_texts.evidence
+        text_UC = None if texts is None or not texts.digests_U else self.network.text_evidence_BC(batch)
+        image_UC = self._computed(batch, pictures, shared=prepared.shared_pictures is not None)
+        logits_BC = self.network(
+            batch,
+            text_BC=self._spread(texts, text_UC),
+            image_NC=self._spread(prepared.shared_pictures, image_UC),
+        )
         both_2BC = torch.stack((logits_BC, torch.softmax(logits_BC, dim=1))).cpu().numpy()
-        if self._cache is not None and prepared.shared is not None and computed_UC is not None:
-            self._cache.keep_evidence(prepared.shared.digests_U, computed_UC.cpu().numpy())
+        self._keep(prepared, text_UC, image_UC)
         return Scores(logits_BC=both_2BC[0], probabilities_BC=both_2BC[1])
 
     def _computed(
@@ -184,13 +186,27 @@ class Classifier:
             return pictures(batch.pixels_NHWK)
         return self.network.image_evidence_NC(batch) if shared else None
 
-    def _spread(self, shared: SharedPictures, computed_UC: Tensor | None) -> Tensor | None:
+    def _spread(self, shared: SharedEvidence | None, computed_UC: Tensor | None) -> Tensor | None:
+        if shared is None:
+            return computed_UC
         parts = [] if computed_UC is None else [computed_UC]
         if shared.known_M:
             parts.append(torch.from_numpy(np.stack(shared.known_M)).to(self.device))
         if not parts:
             return None
         return torch.cat(parts)[torch.from_numpy(shared.places_N).to(self.device)]
+
+    def _keep(self, prepared: PreparedBatch, text_UC: Tensor | None, image_UC: Tensor | None) -> None:
+        if self._cache is None:
+            return
+        if prepared.shared_texts is not None and text_UC is not None:
+            self._cache.keep_evidence(
+                prepared.shared_texts.evidence.digests_U,
+                text_UC.cpu().numpy(),
+                zip(prepared.text.present_B.tolist(), prepared.text.truncated_B.tolist(), strict=True),
+            )
+        if prepared.shared_pictures is not None and image_UC is not None:
+            self._cache.keep_evidence(prepared.shared_pictures.digests_U, image_UC.cpu().numpy())
 
     def warm_up(self, max_batch: int) -> None:
         """Score batches of 1 and of `max_batch` so that the first real ones find everything allocated.

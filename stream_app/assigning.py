@@ -128,8 +128,8 @@ def _most_probable(probabilities: NDArray[np.float32], labels: LabelSet) -> Iter
 
 def _modalities(inputs: PreparedBatch) -> Iterator[Modalities]:
     rows = zip(
-        inputs.text.present_B.tolist(),
-        inputs.text.truncated_B.tolist(),
+        inputs.text_present_B.tolist(),
+        inputs.text_truncated_B.tolist(),
         inputs.image_present_B.tolist(),
         inputs.image_reasons,
         strict=True,

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from models.errors import NonFiniteScoresError
+from models.evidence_cache import EvidenceCache, EvidenceLookup, Modality
 from models.inputs import PreparedBatch, Scores
-from models.picture_cache import PictureCache, PictureLookup
 from models.repository import ModelRepository
 from models.runtime import Classifier, resolve_device
 from schemas.assignments import ModelReference
@@ -24,6 +24,9 @@ from stream_app.settings import InferenceSettings
 from stream_app.stages import Listing, Prepared, Rejected, Scored
 
 logger = logging.getLogger(__name__)
+
+OnLookup = Callable[[Modality, EvidenceLookup, int], None]
+"""Told what was done about how many texts or pictures of a batch."""
 
 
 class Inference:
@@ -46,7 +49,7 @@ class Inference:
         *,
         max_batch: int,
         on_retry: Callable[[], None] = lambda: None,
-        on_picture: Callable[[PictureLookup, int], None] = lambda _lookup, _num: None,
+        on_lookup: OnLookup = lambda _modality, _lookup, _num: None,
     ) -> Self:
         """Load the version that the settings name, check its golden products and warm it up. Blocks.
 
@@ -56,7 +59,7 @@ class Inference:
             settings: the version and the device.
             max_batch: most rows in one batch.
             on_retry: called, from the thread that scores, for every batch that ran out of memory.
-            on_picture: told, from the threads that prepare, what was done about pictures of a batch.
+            on_lookup: told, from the threads that prepare, what was done about texts and pictures of a batch.
 
         Raises:
             models.errors.ModelError: there is no such version, it is broken, or it does not score as it
@@ -69,7 +72,7 @@ class Inference:
             device,
             num_threads=settings.inference_threads,
             precision=settings.precision,
-            cache=_picture_cache(settings, on_picture),
+            cache=_evidence_cache(settings, on_lookup),
         )
         classifier.check_golden()
         cap = BatchCap(on_retry)
@@ -96,12 +99,10 @@ class Inference:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _picture_cache(
-    settings: InferenceSettings, on_picture: Callable[[PictureLookup, int], None]
-) -> PictureCache | None:
-    if not settings.picture_cache_bytes:
+def _evidence_cache(settings: InferenceSettings, on_lookup: OnLookup) -> EvidenceCache | None:
+    if not settings.evidence_cache_bytes:
         return None
-    return PictureCache(settings.picture_cache_bytes, on_lookup=on_picture)
+    return EvidenceCache(settings.evidence_cache_bytes, on_lookup=on_lookup)
 
 
 def warm_up(classifier: Classifier, max_batch: int, cap: BatchCap) -> None:

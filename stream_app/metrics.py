@@ -32,7 +32,7 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from models.errors import ImageReason
-from models.picture_cache import PictureLookup
+from models.evidence_cache import EvidenceLookup, Modality
 from schemas.dead_letters import Reason, Stage
 from stream_app.image_cache import ImageLookup
 
@@ -204,9 +204,9 @@ class ServiceMetrics:
         """Count one picture that was asked for by its address."""
         self._image_lookups[lookup].inc()
 
-    def pictures_compared(self, lookup: PictureLookup, num_pictures: int) -> None:
-        """Count pictures whose files were compared with those that the model has seen."""
-        self._picture_lookups[lookup].inc(num_pictures)
+    def evidence_looked_up(self, modality: Modality, lookup: EvidenceLookup, num_contents: int) -> None:
+        """Count texts or pictures that were compared with those that the model has seen."""
+        self._evidence_lookups[modality, lookup].inc(num_contents)
 
     def latency(self, seconds: float) -> None:
         """Record one event's age when its category was published; see `latencies`."""
@@ -318,11 +318,16 @@ class ServiceMetrics:
         )
         self._image_lookups = {lookup: lookups.labels(lookup) for lookup in ImageLookup}
         compared = self._counter(
-            "picture_lookups",
-            "Pictures by file: known to the model, the same as another of the batch, or computed.",
+            "evidence_lookups",
+            "Texts and pictures by content: known to the model, the same as another of a batch, or computed.",
+            "modality",
             "outcome",
         )
-        self._picture_lookups = {lookup: compared.labels(lookup) for lookup in PictureLookup}
+        self._evidence_lookups = {
+            (modality, lookup): compared.labels(modality, lookup)
+            for modality in Modality
+            for lookup in EvidenceLookup
+        }
         self._latency = BulkHistogram(
             "shelver_event_latency_seconds",
             "From the broker's timestamp of a listing to its published category.",

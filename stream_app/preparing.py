@@ -106,7 +106,7 @@ def _from_base64(data: str) -> Picture:
 
 
 def _without_empty(listings: Sequence[Listing], inputs: PreparedBatch, rejected: list[Rejected]) -> Prepared:
-    usable = inputs.text.present_B | inputs.image_present_B
+    usable = inputs.text_present_B | inputs.image_present_B
     if usable.all():
         return Prepared(listings, inputs, rejected)
     for row in (~usable).nonzero()[0].tolist():

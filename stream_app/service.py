@@ -120,7 +120,7 @@ class Service:
             settings,
             max_batch=settings.max_batch,
             on_retry=partial(self.metrics.retried, PipelineStep.INFERENCE),
-            on_picture=self.metrics.pictures_compared,
+            on_lookup=self.metrics.evidence_looked_up,
         )
         owned.callback(self._inference.stop)
         self.metrics.model_loaded(self._inference.classifier.name, self._inference.classifier.version)

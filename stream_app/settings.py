@@ -63,11 +63,11 @@ class InferenceSettings(BaseModel):
     inference_threads: int | None = Field(
         None, ge=1, description="Threads of one forward pass on a CPU; by default PyTorch's own choice."
     )
-    picture_cache_bytes: int = Field(
+    evidence_cache_bytes: int = Field(
         32 * 2**20,
         ge=0,
-        description="Bytes of what the model said of pictures, kept so that the same file is not computed "
-        "again; 0: every picture of every listing is computed.",
+        description="Bytes of what the model said of texts and pictures, kept so that the same text or file "
+        "is not computed again; 0: every one of every listing is computed.",
     )
 
 

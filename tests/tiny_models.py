@@ -25,9 +25,10 @@ LABELS = LabelSet.from_codes([10, 40, "books"], {"10": {"fr": "Livres", "en": "B
 
 
 class TinyText(TextEncoder):
-    """A bag of words, each word a row by the sum of its code points."""
+    """A bag of the first words, each word a row by the sum of its code points."""
 
     kind = "tiny_text"
+    max_words = 12
 
     def __init__(
         self, num_categories: int = NUM_CATEGORIES, num_rows: int = 16, stop_word: str = "le"
@@ -43,14 +44,15 @@ class TinyText(TextEncoder):
             [word for word in f"{title} {description}".lower().split() if word != self.stop_word]
             for title, description in texts
         ]
-        ids = [sum(map(ord, word)) % len(self.table_VC) for text in words for word in text]
-        offsets_B1 = np.cumsum([0, *map(len, words)]).astype(np.int64)
+        read = [text[: self.max_words] for text in words]
+        ids = [sum(map(ord, word)) % len(self.table_VC) for text in read for word in text]
+        offsets_B1 = np.cumsum([0, *map(len, read)]).astype(np.int64)
         return TextFeatures(
             ids_T=np.array(ids, np.int64),
             weights_T=np.ones(len(ids), np.float32),
             offsets_B1=offsets_B1,
             present_B=np.diff(offsets_B1) > 0,
-            truncated_B=np.zeros(len(texts), np.bool_),
+            truncated_B=np.array([len(text) > self.max_words for text in words], np.bool_),
         )
 
     def forward(self, batch: TensorBatch) -> Tensor:
@@ -166,11 +168,17 @@ def metadata(**changes: Any) -> BundleMetadata:
 
 
 def write_tiny_bundle(
-    folder: Path, *, name: str = "tiny", version: str = "1", seed: int = 0
+    folder: Path,
+    *,
+    name: str = "tiny",
+    version: str = "1",
+    seed: int = 0,
+    text: bool = True,
+    image: bool = True,
 ) -> FusionNetwork:
     """Write a tiny version to a folder; returns its network."""
     from models.bundle import write_bundle
 
-    network = tiny_network(seed=seed)
+    network = tiny_network(text=text, image=image, seed=seed)
     write_bundle(folder, network, LABELS, name=name, version=version, metadata=metadata())
     return network

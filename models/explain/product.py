@@ -185,7 +185,7 @@ class ProductExplainer:
         columns_K: NDArray[np.int64],
         max_evaluations: int,
     ) -> dict[int, TextAttributions]:
-        rows = np.flatnonzero(prepared.text.present_B).tolist()
+        rows = np.flatnonzero(prepared.text_present_B).tolist()
         if self._text is None or not rows:
             return {}
         texts = [(products[row].title, products[row].description) for row in rows]

@@ -77,7 +77,7 @@ def explain(
     title, description = map(_readable, (title, description))
     product = Product(title, description, None if image is None else _read(image))
     prepared = classifier.prepare([product])
-    if not (prepared.text.present_B[0] or prepared.image_present_B[0]):
+    if not (prepared.text_present_B[0] or prepared.image_present_B[0]):
         reason = prepared.image_reasons[0]
         picture = "" if reason is None else f"; its picture cannot be used ({reason})"
         raise ExplanationError(f"nothing to explain: give --title, --description or --image{picture}")

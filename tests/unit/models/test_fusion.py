@@ -102,7 +102,8 @@ def test_an_empty_batch_gives_no_rows() -> None:
 def test_a_batch_without_any_picture_or_any_text_is_scored() -> None:
     network: Any = tiny_network()
     assert scored(network, batch([1])).isfinite().all()
-    no_text = replace(batch([2]), text_present_B=torch.zeros(1, dtype=torch.bool))
+    absent_B = torch.zeros(1, dtype=torch.bool)
+    no_text = replace(batch([2]), text_present_B=absent_B, has_text_B=absent_B)
     assert scored(network, no_text).isfinite().all()
     assert TextFeatures.absent(2).num_texts == 2
 

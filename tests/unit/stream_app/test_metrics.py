@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 from prometheus_client.registry import CollectorRegistry
 
 from models.errors import ImageReason
+from models.evidence_cache import EvidenceLookup, Modality
 from schemas.dead_letters import Reason, Stage
 from stream_app.metrics import PipelineStep, ServiceMetrics
 
@@ -138,6 +139,14 @@ def test_commits_are_counted_by_how_they_ended(metrics: ServiceMetrics) -> None:
     assert value(metrics, "shelver_retries_total", stage="publish") == 1
 
 
+def test_lookups_of_evidence_are_counted_by_modality_and_outcome(metrics: ServiceMetrics) -> None:
+    metrics.evidence_looked_up(Modality.TEXT, EvidenceLookup.SHARED, 3)
+    metrics.evidence_looked_up(Modality.IMAGE, EvidenceLookup.HIT, 2)
+    assert value(metrics, "shelver_evidence_lookups_total", modality="text", outcome="shared") == 3
+    assert value(metrics, "shelver_evidence_lookups_total", modality="image", outcome="hit") == 2
+    assert value(metrics, "shelver_evidence_lookups_total", modality="text", outcome="miss") == 0
+
+
 def test_a_reloaded_model_replaces_the_one_before(metrics: ServiceMetrics) -> None:
     num_series = len(samples(metrics))
     for number in range(50):
@@ -154,6 +163,7 @@ def test_traffic_adds_no_series(metrics: ServiceMetrics) -> None:
         metrics.listings_consumed()
         metrics.dead_lettered(choose.choice(list(Stage)), choose.choice(list(Reason)))
         metrics.picture(choose.choice([None, *ImageReason]))
+        metrics.evidence_looked_up(choose.choice(list(Modality)), choose.choice(list(EvidenceLookup)), 2)
         metrics.latency(choose.expovariate(1.0))
         metrics.observe_stage(choose.choice(list(PipelineStep)), choose.random())
         metrics.batch_scored(choose.randrange(1, 2_000))

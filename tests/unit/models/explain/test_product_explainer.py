@@ -82,7 +82,7 @@ def test_base_value_and_attributions_are_the_logit_whatever_a_product_has(
             assert len(category.text_W) == len(each.words)
         has_image = bool(prepared.image_present_B[row])
         assert (each.square is not None) == has_image == (each.image_method is not None)
-        assert (each.text_method is not None) == bool(prepared.text.present_B[row])
+        assert (each.text_method is not None) == bool(prepared.text_present_B[row])
         assert each.image_reason == prepared.image_reasons[row]
 
 
