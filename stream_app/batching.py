@@ -94,13 +94,16 @@ def record_bytes(record: Record) -> int:
 
     Headers count because a sender can put megabytes there and leave the value small.
     """
-    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-    return len(record.value or b"") + len(record.key or b"") + headers
+    num_bytes = len(record.value or b"") + len(record.key or b"")
+    for name, value in record.headers:
+        num_bytes += len(name) + len(value or b"")
+    return num_bytes
 
 
 @dataclass(slots=True)
 class _Waiting:
     fetched: Fetched
+    sizes: Sequence[int]
     arrived_at: float
     position: int = 0
 
@@ -136,9 +139,10 @@ class BatchFormer:
 
     def add(self, fetched: Fetched, now: float) -> None:
         """Take a fetch in, arrived at ``now``."""
-        self._waiting.append(_Waiting(fetched, now))
-        self._num_records += len(fetched.records)
-        self._num_bytes += sum(record_bytes(record) for record in fetched.records)
+        sizes = list(map(record_bytes, fetched.records))
+        self._waiting.append(_Waiting(fetched, sizes, now))
+        self._num_records += len(sizes)
+        self._num_bytes += sum(sizes)
 
     def seconds_until_due(self, now: float) -> float | None:
         """Seconds until a batch should go: 0 when it should go at once, None while nothing waits."""
@@ -178,15 +182,13 @@ class BatchFormer:
 
     def _take_from_first(self, most: int, room_bytes: int, is_empty: bool) -> tuple[Sequence[Record], int]:
         waiting = self._waiting[0]
-        taken: list[Record] = []
-        total = 0
-        for record in waiting.fetched.records[waiting.position : waiting.position + most]:
-            size = record_bytes(record)
-            if total + size > room_bytes and (taken or not is_empty):
+        num_taken = total = 0
+        for size in waiting.sizes[waiting.position : waiting.position + most]:
+            if total + size > room_bytes and (num_taken or not is_empty):
                 break
-            taken.append(record)
+            num_taken += 1
             total += size
-        return taken, total
+        return waiting.fetched.records[waiting.position : waiting.position + num_taken], total
 
     def _span(self, taken: Sequence[Record]) -> Span:
         fetched = self._waiting[0].fetched

@@ -1,7 +1,7 @@
 """The way out: an idempotent producer of our own, records batched per partition, every delivery awaited."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -106,16 +106,16 @@ class Publisher:
             producer, self._producer = self._producer, None
             await producer.stop()
 
-    async def send(self, records: Iterable[Outgoing]) -> list[Confirmation]:
+    async def send(self, records: Sequence[Outgoing]) -> list[Confirmation]:
         """Hand records to the producer in order; the futures are done when the brokers confirm.
 
         Raises:
             FatalError: the producer cannot go on.
         """
+        partitions = await self._partitions_to_choose_from(records)
         grouped: dict[TopicPartition, list[Outgoing]] = {}
         for record in records:
-            with _fatal("cannot publish", record.topic):
-                grouped.setdefault(await self._partition(record), []).append(record)
+            grouped.setdefault(_partition(record, partitions), []).append(record)
         confirmations: list[Confirmation] = []
         for partition, group in grouped.items():
             with _fatal("cannot publish", partition.topic):
@@ -149,19 +149,18 @@ class Publisher:
         found: Collection[int] = await self._ready_producer().partitions_for(topic) or ()
         return found
 
-    async def _partition(self, record: Outgoing) -> TopicPartition:
-        producer = self._ready_producer()
-        partitions = await producer.partitions_for(record.topic)
-        if not partitions:
-            raise FatalError(f"topic {record.topic!r} has gone; create it again and restart the worker")
-        num_partitions = len(partitions)
-        num_sources = len(await producer.partitions_for(record.source.topic))
-        # What the producer knows of the source is up to five minutes old; it may have more partitions by now.
-        if num_sources == num_partitions and record.source.partition in partitions:
-            return TopicPartition(record.topic, record.source.partition)
-        if record.key is None:
-            return TopicPartition(record.topic, record.source.partition % num_partitions)
-        return TopicPartition(record.topic, (murmur2(record.key) & 0x7FFFFFFF) % num_partitions)
+    async def _partitions_to_choose_from(self, records: Sequence[Outgoing]) -> Mapping[str, Collection[int]]:
+        """Those of the topics that records go to and come from."""
+        found: dict[str, Collection[int]] = {}
+        for topic in {record.topic for record in records}:
+            with _fatal("cannot publish", topic):
+                found[topic] = await self.partitions_of(topic)
+            if not found[topic]:
+                raise FatalError(f"topic {topic!r} has gone; create it again and restart the worker")
+        for topic in {record.source.topic for record in records} - found.keys():
+            with _fatal("cannot publish what came from", topic):
+                found[topic] = await self.partitions_of(topic)
+        return found
 
     async def _send_group(self, partition: TopicPartition, group: Sequence[Outgoing]) -> list[Confirmation]:
         producer = self._ready_producer()
@@ -184,6 +183,16 @@ class Publisher:
         if self._producer is None:
             raise FatalError("the publisher is not running")
         return self._producer
+
+
+def _partition(record: Outgoing, partitions: Mapping[str, Collection[int]]) -> TopicPartition:
+    mine = partitions[record.topic]
+    # What the producer knows of the source is up to five minutes old; it may have more partitions by now.
+    if len(partitions[record.source.topic]) == len(mine) and record.source.partition in mine:
+        return TopicPartition(record.topic, record.source.partition)
+    if record.key is None:
+        return TopicPartition(record.topic, record.source.partition % len(mine))
+    return TopicPartition(record.topic, (murmur2(record.key) & 0x7FFFFFFF) % len(mine))
 
 
 async def _delivered(confirmation: Confirmation) -> None:
