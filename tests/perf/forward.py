@@ -3,10 +3,10 @@
     uv run python -m tests.perf.forward REPOSITORY NAME --device cuda
 
 Prints a table and one JSON object. `ready` goes from decoded pictures in main memory to scores there,
-so copies are in it; `jpeg` decodes 500 x 500 pictures first, in as many threads as there are cores.
+so copies are in it; `jpeg` decodes 500 x 500 pictures of some 15 kB first, in as many threads as there are
+cores.
 """
 
-import io
 import json
 import os
 import time
@@ -18,12 +18,12 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from PIL import Image
 
 from models.inputs import PreparedBatch, Product
 from models.precision import Precision
 from models.repository import ModelRepository
 from models.runtime import Classifier, resolve_device
+from tests.perf.traffic import DETAIL_15KB, pictures
 
 SIZES = (1, 8, 64, 128, 256)
 
@@ -53,7 +53,8 @@ def main(
 
 
 def _measure(classifier: Classifier, size: int, seconds: float) -> dict[str, Any]:
-    products = [Product(f"Lampe de chevet n° {n}", image=_jpeg(n % 16)) for n in range(size)]
+    files = pictures(DETAIL_15KB)
+    products = [Product(f"Lampe de chevet n° {n}", image=files[n % len(files)]) for n in range(size)]
     ready: PreparedBatch = classifier.prepare(products)
     ready_ms = _times_ms(lambda: classifier.score(ready), seconds)
     result: dict[str, Any] = {
@@ -75,14 +76,6 @@ def _times_ms(work: Callable[[], object], seconds: float) -> list[float]:
         work()
         times.append(1e3 * (time.perf_counter() - began))
     return times
-
-
-def _jpeg(seed: int) -> bytes:
-    """500 x 500 pixels, some 40 kB."""
-    small = np.random.default_rng(seed).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(small).resize((500, 500)).save(file, "JPEG")
-    return file.getvalue()
 
 
 def _row(result: dict[str, Any]) -> str:
