@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.perf import throughput
+from tests.perf import scaling, throughput
 from tests.perf.peers.table import PEERS
 from tests.perf.throughput import Plan
 
@@ -24,4 +24,14 @@ async def test_every_peer_can_be_measured(
     assert measured.peer == peer
     assert measured.capacity.per_second > 0
     assert measured.latencies.keys() == {"50%", "90%"}
-    assert all(0 < each.p50_ms <= each.p99_ms for each in measured.latencies.values())
+    assert all(0 < each.p50_ms <= each.p99_ms for each in (measured.idle, *measured.latencies.values()))
+
+
+async def test_workers_of_one_group_can_be_measured_together(
+    kafka: EmbeddedBroker, demo_repository: Path, tmp_path: Path
+) -> None:
+    plan = Plan(demo_repository, "demo", num_events=NUM_EVENTS)
+    runs = scaling.run(plan, kafka.bootstrap, tmp_path, [scaling.IDENTITY], [2])
+    (scaled,) = [each async for each in runs]
+    assert scaled.workers == 2
+    assert scaled.capacity.per_second > 0

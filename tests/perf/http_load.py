@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import aiohttp
 
 from tests.integration.workers import Worker
-from tests.perf.loads import SHARES, Capacity, Latency, Measured, cpu_seconds, num_at, rate, steadily
+from tests.perf.loads import Capacity, Latency, Measured, at_rates, cpu_seconds, rate, steadily
 from tests.perf.traffic import Sent, Traffic
 
 
@@ -26,12 +27,9 @@ class HttpLoad:
             await self._worker.ready()
             async with self._session() as session:
                 capacity = await self._capacity(session, traffic.take(num_events))
-                latencies = {}
-                for share in SHARES:
-                    per_second = share * capacity.per_second
-                    listings = traffic.take(num_at(per_second, num_events))
-                    latencies[f"{share:.0%}"] = await self._latency(session, listings, per_second)
-        return Measured(kind, peer, num_events, capacity, latencies)
+                measure = partial(self._latency, session)
+                latencies, idle = await at_rates(traffic, capacity, num_events, measure)
+        return Measured(kind, peer, num_events, capacity, latencies, idle)
 
     def _session(self) -> aiohttp.ClientSession:
         # Answers are asked for as they are: by itself LitServe compresses those above 1,000 bytes.

@@ -9,12 +9,14 @@ import numpy as np
 import psutil
 
 from tests.integration.workers import Worker
-from tests.perf.traffic import Sent
+from tests.perf.traffic import Sent, Traffic
 
 SHARES = (0.5, 0.9)
 """Of the capacity, at which latency is measured."""
 TICK_SECONDS = 0.005
 MAX_LOAD_SECONDS = 6.0
+IDLE_PER_SECOND, NUM_IDLE = 5.0, 100
+"""Listings that come alone, one after the other has long been answered."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Measured:
     events: int
     capacity: Capacity
     latencies: dict[str, Latency]
+    """By share of the capacity."""
+    idle: Latency
+    """Of listings that come alone."""
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -88,6 +93,21 @@ async def steadily(
             await send(listings[num_sent:due])
         num_sent = due
         await asyncio.sleep(TICK_SECONDS)
+
+
+async def at_rates(
+    traffic: Traffic,
+    capacity: Capacity,
+    num_events: int,
+    measure: Callable[[list[Sent], float], Awaitable[Latency]],
+) -> tuple[dict[str, Latency], Latency]:
+    """Latencies at shares of the capacity, and of listings that come alone; at most ``num_events`` each."""
+    idle = await measure(traffic.take(min(NUM_IDLE, num_events)), IDLE_PER_SECOND)
+    latencies = {}
+    for share in SHARES:
+        per_second = share * capacity.per_second
+        latencies[f"{share:.0%}"] = await measure(traffic.take(num_at(per_second, num_events)), per_second)
+    return latencies, idle
 
 
 def num_at(per_second: float, most: int) -> int:

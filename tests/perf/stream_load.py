@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import jiter
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from tests.integration.workers import Topics, Worker
-from tests.perf.loads import SHARES, Capacity, Latency, Measured, cpu_seconds, num_at, rate, running, steadily
+from tests.perf.loads import Capacity, Latency, Measured, at_rates, cpu_seconds, rate, running, steadily
 from tests.perf.traffic import Sent, Traffic
 
 NUM_PARTITIONS = 4
@@ -39,6 +41,23 @@ async def create_topics(bootstrap: str, topics: Topics) -> None:
         await admin.close()
 
 
+async def until_joined(bootstrap: str, group: str, num_members: int) -> None:
+    """Wait until a consumer group has so many members, and their partitions are dealt out."""
+    deadline = time.monotonic() + SILENCE_SECONDS
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        while True:
+            (answer,) = await admin.describe_consumer_groups([group])
+            _, _, state, _, _, members, *_ = answer.groups[0]
+            if state == "Stable" and len(members) == num_members:
+                return
+            assert time.monotonic() < deadline, f"group {group} is {state} with {len(members)} members"
+            await asyncio.sleep(0.2)
+    finally:
+        await admin.close()
+
+
 def _is_led(topic: Any) -> bool:
     partitions = topic["partitions"]
     return len(partitions) == NUM_PARTITIONS and all(each["leader"] >= 0 for each in partitions)
@@ -61,9 +80,10 @@ def _parts(listings: Sequence[Sent]) -> Iterator[Sequence[Sent]]:
 class StreamLoad:
     """Publishes listings and reads what comes out."""
 
-    def __init__(self, bootstrap: str, topics: Topics, worker: Worker) -> None:
+    def __init__(self, bootstrap: str, topics: Topics, workers: Sequence[Worker]) -> None:
+        self._bootstrap = bootstrap
         self._topics = topics
-        self._worker = worker
+        self._workers = workers
         self._num_batches = 0
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap, max_batch_size=MAX_BATCH_BYTES, max_request_size=2**23
@@ -85,14 +105,33 @@ class StreamLoad:
         """Work off a backlog, then publish at shares of the capacity; the worker is started in between."""
         traffic = Traffic(kind)
         await self._publish(traffic.take(num_events))
-        with self._worker:
+        with self._running():
             capacity = await self._capacity(num_events)
-            latencies = {}
-            for share in SHARES:
-                per_second = share * capacity.per_second
-                listings = traffic.take(num_at(per_second, num_events))
-                latencies[f"{share:.0%}"] = await self._latency(listings, per_second)
-        return Measured(kind, peer, num_events, capacity, latencies)
+            latencies, idle = await at_rates(traffic, capacity, num_events, self._latency)
+        return Measured(kind, peer, num_events, capacity, latencies, idle)
+
+    async def work_off(self, kind: str, num_events: int) -> Capacity:
+        """Have all workers join, then hand them a backlog at once, so that none is ahead of the others."""
+        batches = list(map(self._batch, _parts(Traffic(kind).take(num_events))))
+        with self._running():
+            await asyncio.gather(*(worker.ready() for worker in self._workers))
+            await until_joined(self._bootstrap, self._topics.group, len(self._workers))
+            capacity, _ = await asyncio.gather(self._capacity(num_events), self._hand_over(batches))
+        return capacity
+
+    async def _hand_over(self, batches: Sequence[BatchBuilder]) -> None:
+        deliveries = [await self._send_batch(batch) for batch in batches]
+        await asyncio.gather(*deliveries)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for worker in self._workers:
+                stack.enter_context(worker)
+            yield
+
+    def _cpu_seconds(self) -> float:
+        return sum(map(cpu_seconds, self._workers))
 
     async def _publish(self, listings: list[Sent]) -> None:
         deliveries = [
@@ -102,9 +141,9 @@ class StreamLoad:
 
     async def _capacity(self, num_events: int) -> Capacity:
         outputs = await self._read(1)
-        cpu, num_before = -cpu_seconds(self._worker), len(outputs)
+        cpu, num_before = -self._cpu_seconds(), len(outputs)
         outputs += await self._read(num_events - num_before)
-        cpu += cpu_seconds(self._worker)
+        cpu += self._cpu_seconds()
         num_counted = max(1, len(outputs) - num_before)
         return Capacity(round(rate([at for at, _ in outputs]), 1), round(1e6 * cpu / num_counted, 1))
 
@@ -112,7 +151,7 @@ class StreamLoad:
         sent: list[tuple[int, Any]] = []
 
         async def send(due: Sequence[Sent]) -> None:
-            sent.extend([await self._send_batch(batch) for batch in _parts(due)])
+            sent.extend([(len(part), await self._send_batch(self._batch(part))) for part in _parts(due)])
 
         outputs, _ = await asyncio.gather(self._read(len(listings)), steadily(listings, per_second, send))
         came_in = {}
@@ -126,15 +165,18 @@ class StreamLoad:
             ages.append(at - came_in[source["partition"], source["offset"]])
         return Latency.of(per_second, ages, [at for at, _ in outputs])
 
-    async def _send_batch(self, listings: Sequence[Sent]) -> tuple[int, Any]:
-        """Send as one batch: record by record the load would take more CPU than the peers."""
+    def _batch(self, listings: Sequence[Sent]) -> BatchBuilder:
+        """Record by record the load would take more CPU than the peers."""
         batch = self._producer.create_batch()
         for key, value in listings:
             assert batch.append(key=key, value=value, timestamp=None) is not None
+        return batch
+
+    async def _send_batch(self, batch: BatchBuilder) -> Any:
+        """Give the partitions their turns."""
         self._num_batches += 1
         partition = self._num_batches % NUM_PARTITIONS
-        delivery = await self._producer.send_batch(batch, self._topics.listed, partition=partition)
-        return len(listings), delivery
+        return await self._producer.send_batch(batch, self._topics.listed, partition=partition)
 
     async def _read(self, num_outputs: int) -> list[Output]:
         """Read so many outputs, or a few more that came with them."""
@@ -145,5 +187,6 @@ class StreamLoad:
             for records in (await self._consumer.getmany(timeout_ms=200)).values():
                 outputs += [(record.timestamp, record.value) for record in records]
                 last = time.monotonic()
-            running(self._worker)
+            for worker in self._workers:
+                running(worker)
         return outputs

@@ -5,12 +5,14 @@
 
 Each peer is a process of its own with the same model and the same output: `faust` takes and sends as Faust's
 guide does, `getmany` is a bare aiokafka loop, `faststream` FastStream's batch subscriber, `http` an aiohttp
-server with dynamic batching, `litserve` LitServe's; what the project does not depend on is added by
-``uv run --with 'faststream[kafka]' --with litserve``. On the stream a backlog
-waits before the worker starts; its rate is from the first to the last broker timestamp of the outputs.
-Latency is from broker timestamp to broker timestamp (of requests: from request to answer) at 50 % and 90 % of
-the peer's own capacity. CPU is of the peer's process. Everything shares the machine, Kafka and the load
-included: report ratios of one run.
+server with dynamic batching, `litserve` LitServe's. What the project does not depend on is added by
+``uv run --with 'faststream[kafka]' --with litserve``.
+
+On the stream a backlog waits before the worker starts; its rate is from the first to the last broker
+timestamp of the outputs. Latency is from broker timestamp to broker timestamp (of requests: from request to
+answer): idle, of listings that come alone, five a second; then at 50 % and 90 % of the peer's own capacity.
+CPU is of the peer's processes. Everything shares the machine, Kafka and the load included: report ratios of
+one run.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ from tests.integration.workers import Topics, Worker
 from tests.perf.http_load import HttpLoad
 from tests.perf.loads import SHARES, Measured
 from tests.perf.peers.table import HOW_TO_INSTALL, PEERS, peers_there
+from tests.perf.results import conditions
 from tests.perf.stream_load import StreamLoad, create_topics
 from tests.perf.traffic import KINDS
 
@@ -40,9 +43,10 @@ class Plan:
 
     repository: Path
     model: str
-    identity: bool
-    num_events: int | None
-    num_connections: int
+    identity: bool = False
+    num_events: int | None = None
+    """In a backlog; by default by kind."""
+    num_connections: int = 256
 
 
 def main(
@@ -57,6 +61,7 @@ def main(
     connections: Annotated[int, typer.Option(help="Of the load generator of the HTTP server.")] = 256,
     identity: Annotated[bool, typer.Option("--identity", help="No model: fixed scores.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON line only.")] = False,
+    output: Annotated[Path | None, typer.Option(help="File for the JSON object.")] = None,
 ) -> None:
     """Measure, and print a table and one JSON line."""
     if unknown := [*(set(kind) - KINDS.keys()), *(set(only) - PEERS.keys())]:
@@ -64,8 +69,16 @@ def main(
     if absent := [peer for peer in only if not PEERS[peer].is_there]:
         raise typer.BadParameter(f"not installed: {', '.join(absent)}; run it by {HOW_TO_INSTALL}")
     plan = Plan(repository, model, identity, events, connections)
-    results = asyncio.run(_run_and_tell(plan, kind, only, quiet=as_json))
-    typer.echo(json.dumps([each.as_dict() for each in results]))
+    results = asyncio.run(run_and_tell(plan, kind, only, quiet=as_json))
+    line = json.dumps(
+        {
+            "conditions": conditions(model, identity=identity),
+            "results": [each.as_dict() for each in results],
+        }
+    )
+    typer.echo(line)
+    if output is not None:
+        output.write_text(f"{line}\n", "utf-8")
 
 
 async def run(
@@ -77,9 +90,21 @@ async def run(
             yield await _measure(plan, bootstrap, folder, kind, peer)
 
 
-async def _run_and_tell(
-    plan: Plan, kinds: Sequence[str], peers: Sequence[str], *, quiet: bool
+def topics_of(suffix: str) -> Topics:
+    """Topics and group of one measurement."""
+    names = ("product-listed", "category-assigned", "dead", "requested", "explained", "group")
+    return Topics(*(f"{name}-{suffix}" for name in names))
+
+
+def num_events_of(plan: Plan, kind: str) -> int:
+    """How many listings wait, or are asked for, when capacity is measured."""
+    return plan.num_events or NUM_EVENTS[kind]
+
+
+async def run_and_tell(
+    plan: Plan, kinds: Sequence[str], peers: Sequence[str], *, quiet: bool = False
 ) -> list[Measured]:
+    """Measure through a Kafka of its own, and print each result as it comes."""
     results = []
     with tempfile.TemporaryDirectory() as name, EmbeddedBroker(Path(name) / "kafka") as kafka:
         if not quiet:
@@ -93,8 +118,7 @@ async def _run_and_tell(
 
 async def _measure(plan: Plan, bootstrap: str, folder: Path, kind: str, peer: str) -> Measured:
     suffix = f"{kind}-{peer}"
-    names = ("product-listed", "category-assigned", "dead", "requested", "explained", "group")
-    topics = Topics(*(f"{name}-{suffix}" for name in names))
+    topics = topics_of(suffix)
     worker = Worker(
         bootstrap,
         topics,
@@ -104,15 +128,15 @@ async def _measure(plan: Plan, bootstrap: str, folder: Path, kind: str, peer: st
         model=plan.model,
         test_identity=int(plan.identity),
     )
-    num_events = plan.num_events or NUM_EVENTS[kind]
+    num_events = num_events_of(plan, kind)
     if PEERS[peer].answers_requests:
         return await HttpLoad(worker, plan.num_connections).measure(kind, peer, num_events)
     await create_topics(bootstrap, topics)
-    async with StreamLoad(bootstrap, topics, worker) as load:
+    async with StreamLoad(bootstrap, topics, [worker]) as load:
         return await load.measure(kind, peer, num_events)
 
 
-_HEAD = f"{'kind':14}{'peer':12}{'events/s':>10}{'CPU us':>9}" + "".join(
+_HEAD = f"{'kind':14}{'peer':12}{'events/s':>10}{'CPU us':>9}{'idle: p50 ms':>14}{'p99 ms':>8}" + "".join(
     f"{f'{share:.0%}: out/s':>14}{'p50 ms':>9}{'p99 ms':>9}" for share in SHARES
 )
 
@@ -120,6 +144,7 @@ _HEAD = f"{'kind':14}{'peer':12}{'events/s':>10}{'CPU us':>9}" + "".join(
 def _row(result: Measured) -> str:
     capacity = result.capacity
     start = f"{result.kind:14}{result.peer:12}{capacity.per_second:10.0f}{capacity.cpu_us:9.0f}"
+    start += f"{result.idle.p50_ms:14.1f}{result.idle.p99_ms:8.1f}"
     return start + "".join(
         f"{each.per_second:14.0f}{each.p50_ms:9.1f}{each.p99_ms:9.1f}" for each in result.latencies.values()
     )
