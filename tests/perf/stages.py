@@ -52,16 +52,24 @@ def main(
     """Measure the steps with texts, small and large pictures."""
     classifier = Classifier.load(ModelRepository(repository).resolve(model).folder, resolve_device(device))
     classifier.warm_up(max_batch)
+    results = measure(classifier, max_batch=max_batch, threads=threads, seconds=seconds)
+    typer.echo("".join(f"{name:>18}" for name in results[0]))
+    for result in results:
+        typer.echo("".join(f"{value!s:>18}" for value in result.values()))
+    typer.echo(json.dumps(results))
+
+
+def measure(
+    classifier: Classifier, *, max_batch: int = 64, threads: int = 2, seconds: float = 3.0
+) -> list[dict[str, Any]]:
+    """Events a second and processor time an event of every step, for each kind of listings."""
     results = []
     with ThreadPoolExecutor(threads) as executor:
         for kind in MEASURED_KINDS:
             records = listing_records(8 * max_batch, kind)
             measured = asyncio.run(_measure(records, classifier, executor, max_batch, seconds))
             results += [{"listings": kind, **row} for row in measured]
-    typer.echo("".join(f"{name:>18}" for name in results[0]))
-    for result in results:
-        typer.echo("".join(f"{value!s:>18}" for value in result.values()))
-    typer.echo(json.dumps(results))
+    return results
 
 
 def listing_records(num_records: int, kind: str) -> list[Record]:
