@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.errors import BundleError
+from models.errors import BundleError, CascadeError
 
 __all__ = ["METRICS_KEY", "Cascade", "CascadeScores"]
 
@@ -72,6 +72,25 @@ class Cascade(BaseModel):
             fault = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, (METRICS_KEY, *fault["loc"])))[:80]
             raise BundleError(f"metrics.json describes no cascade: {place}: {fault['msg']}") from error
+
+    @classmethod
+    def required(cls, found: Self | None, version: str) -> Self:
+        """A cascade that has a threshold.
+
+        Args:
+            found: as `of_metrics` gives it.
+            version: `name@version`, for the message.
+
+        Raises:
+            CascadeError: there is none; the message says why, and what to do.
+        """
+        if found is not None and found.threshold is not None:
+            return found
+        reason = "it was trained before there was a cascade" if found is None else found.reason
+        raise CascadeError(
+            f"{version} has no probability from which on a text alone is certain: {reason}; train it again "
+            "(shelver train), or do without the cascade (SHELVER_CASCADE=false)"
+        )
 
     def is_certain(self, probabilities_BC: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether each of B texts is certain, bool of length B, by the probabilities of the texts alone.

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cascade import Cascade
 from models.catalogue_products import product_of
 from models.inputs import PreparedBatch
 from models.labels import LabelSet
@@ -21,7 +22,15 @@ from models.runtime import Classifier
 from schemas.catalogue import CatalogueRow, read_catalogue
 from schemas.errors import CatalogueError
 
-__all__ = ["ALL_ROWS", "Modality", "ScoredRows", "labelled_rows", "score_rows", "unknown_categories"]
+__all__ = [
+    "ALL_ROWS",
+    "Modality",
+    "ScoredRows",
+    "labelled_rows",
+    "score_rows",
+    "unknown_categories",
+    "without_certain_pictures",
+]
 
 ALL_ROWS: Final = "all"
 _MAX_THREADS: Final = 8
@@ -100,6 +109,27 @@ def score_rows(
     return ScoredRows(probabilities, text_present, image_present, dict(reasons))
 
 
+def without_certain_pictures(
+    classifier: Classifier, rows: Sequence[CatalogueRow], cascade: Cascade, *, batch_size: int = 64
+) -> list[CatalogueRow]:
+    """The rows, those without their picture whose text alone is certain, as the service skips them.
+
+    Args:
+        classifier: the version.
+        rows: any number.
+        cascade: of the version.
+        batch_size: texts scored at a time.
+    """
+    texts = {place: _shown(row, "text") for place, row in enumerate(rows) if _has_picture(row)}
+    alone = {place: text for place, text in texts.items() if text is not None}
+    if not alone:
+        return list(rows)
+    scored = score_rows(classifier, [*alone.values()], batch_size=batch_size)
+    certain_B = cascade.is_certain(scored.probabilities_BC) & scored.text_present_B
+    certain = {place: text for (place, text), sure in zip(alone.items(), certain_B, strict=True) if sure}
+    return [certain.get(place, row) for place, row in enumerate(rows)]
+
+
 def _prepared_batches(
     classifier: Classifier, rows: Sequence[CatalogueRow], batch_size: int
 ) -> Iterator[PreparedBatch]:
@@ -125,4 +155,8 @@ def _shown(row: CatalogueRow, only: Modality | None) -> CatalogueRow | None:
     if only == "text":
         has_text = bool(row.title.strip() or row.description.strip())
         return replace(row, image_path=None, image=None) if has_text else None
-    return None if row.image_path is None and row.image is None else replace(row, title="", description="")
+    return replace(row, title="", description="") if _has_picture(row) else None
+
+
+def _has_picture(row: CatalogueRow) -> bool:
+    return row.image_path is not None or row.image is not None

@@ -7,6 +7,7 @@ ShelverError
     +-- RepositoryError      (also ValueError) no such model, version or alias
     +-- DeviceError          (also ValueError) no such device on this machine
     +-- UnsupportedKindError (also ValueError) a kind of encoder this release does not know
+    +-- CascadeError         (also ValueError) no probability from which on a text alone is certain
     +-- ExplanationError     (also ValueError) nothing to explain, or no such category
     +-- NonFiniteScoresError a network answered NaN or infinity for a product
 """
@@ -17,6 +18,7 @@ from schemas.errors import ShelverError
 
 __all__ = [
     "BundleError",
+    "CascadeError",
     "DeviceError",
     "ExplanationError",
     "ImageError",
@@ -88,6 +90,10 @@ class DeviceError(ModelError, ValueError):
 
 class UnsupportedKindError(ModelError, ValueError):
     """A version or a configuration asks for a kind of encoder that this release does not know."""
+
+
+class CascadeError(ModelError, ValueError):
+    """A version shall leave pictures out, but does not say from when on a text alone is certain."""
 
 
 class ExplanationError(ModelError, ValueError):

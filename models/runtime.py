@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.acceleration import GraphedPictures, fold_batch_norms
 from models.bundle import GOLDEN_TOLERANCE, Bundle, read_bundle
+from models.cascade import Cascade
 from models.errors import BundleError, DeviceError
 from models.evidence_cache import EvidenceCache
 from models.image.base import ImageEncoder
@@ -89,6 +90,7 @@ class Classifier:
         self.version = bundle.manifest.version
         self.labels = bundle.labels
         self.device = device
+        self.cascade = Cascade.of_metrics(bundle.metrics)
         if device.type == "cuda":
             # TF32, which cuDNN takes for convolutions unless told otherwise, moves logits by tenths.
             torch.backends.cudnn.allow_tf32 = False

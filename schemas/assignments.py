@@ -30,11 +30,16 @@ class TextUse(StrEnum):
 
 
 class ImageUse(StrEnum):
-    """What became of the picture: `unavailable` was asked for and could not be had or read."""
+    """What became of the picture.
+
+    `unavailable` was asked for and could not be had or read; `skipped` was not looked at, as the text alone
+    is certain enough.
+    """
 
     USED = "used"
     ABSENT = "absent"
     UNAVAILABLE = "unavailable"
+    SKIPPED = "skipped"
 
 
 class AssignedCategory(Part):

@@ -1,6 +1,6 @@
 """From scores to category-assigned messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -60,7 +60,7 @@ def assignments(scored: Scored, assigned_at: datetime) -> list[CategoryAssigned]
             for (record, product), categories, modalities, image_reason in zip(
                 ((listing.record, listing.product) for listing in scored.listings),
                 _most_probable(scored.scores.probabilities_BC, scored.labels),
-                _modalities(scored.inputs),
+                _modalities(scored.listings, scored.inputs),
                 scored.inputs.image_reasons,
                 strict=True,
             )
@@ -126,15 +126,16 @@ def _most_probable(probabilities: NDArray[np.float32], labels: LabelSet) -> Iter
         ]
 
 
-def _modalities(inputs: PreparedBatch) -> Iterator[Modalities]:
+def _modalities(listings: Sequence[Listing], inputs: PreparedBatch) -> Iterator[Modalities]:
     rows = zip(
         inputs.text_present_B.tolist(),
         inputs.text_truncated_B.tolist(),
         inputs.image_present_B.tolist(),
         inputs.image_reasons,
+        (listing.picture_skipped for listing in listings),
         strict=True,
     )
-    for has_text, is_truncated, has_image, image_reason in rows:
+    for has_text, is_truncated, has_image, image_reason, is_skipped in rows:
         text = TextUse.ABSENT
         if has_text:
             text = TextUse.TRUNCATED if is_truncated else TextUse.USED
@@ -143,4 +144,6 @@ def _modalities(inputs: PreparedBatch) -> Iterator[Modalities]:
             image = ImageUse.USED
         elif image_reason is not None:
             image = ImageUse.UNAVAILABLE
+        elif is_skipped:
+            image = ImageUse.SKIPPED
         yield _MODALITIES[text, image]

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from models.cascade import Cascade
 from models.errors import NonFiniteScoresError
 from models.evidence_cache import EvidenceCache, EvidenceLookup, Modality
 from models.inputs import PreparedBatch, Scores
@@ -35,10 +36,17 @@ class Inference:
     Args:
         classifier: a loaded and warm version.
         cap: the most rows that are known to fit in memory.
+        cascade: whether pictures are left out where the text alone is certain.
+
+    Raises:
+        CascadeError: they shall be, but the version does not say when a text is certain.
     """
 
-    def __init__(self, classifier: Classifier, cap: BatchCap | None = None) -> None:
+    def __init__(self, classifier: Classifier, cap: BatchCap | None = None, *, cascade: bool = False) -> None:
         self._classifier = classifier
+        self.cascade = None
+        if cascade:
+            self.cascade = Cascade.required(classifier.cascade, f"{classifier.name}@{classifier.version}")
         self._cap = cap or BatchCap()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
@@ -62,8 +70,8 @@ class Inference:
             on_lookup: told, from the threads that prepare, what was done about texts and pictures of a batch.
 
         Raises:
-            models.errors.ModelError: there is no such version, it is broken, or it does not score as it
-                should.
+            models.errors.ModelError: there is no such version, it is broken, it does not score as it
+                should, or it has no threshold for the cascade that is asked for.
         """
         version = ModelRepository(Path(settings.model_repository)).resolve(settings.model)
         device = resolve_device(settings.device)
@@ -74,11 +82,14 @@ class Inference:
             precision=settings.precision,
             cache=_evidence_cache(settings, on_lookup),
         )
-        classifier.check_golden()
         cap = BatchCap(on_retry)
+        inference = cls(classifier, cap, cascade=settings.cascade)
+        classifier.check_golden()
         warm_up(classifier, max_batch, cap)
         logger.info("serving %s version %s on %s", classifier.name, classifier.version, device)
-        return cls(classifier, cap)
+        if inference.cascade is not None:
+            logger.info("pictures are skipped: %s", inference.cascade)
+        return inference
 
     @property
     def classifier(self) -> Classifier:

@@ -57,6 +57,7 @@ class PipelineStep(StrEnum):
     """A timed part of the way of a batch."""
 
     DECODE = "decode"
+    CASCADE = "cascade"
     FETCH_IMAGES = "fetch_images"
     PREPARE = "prepare"
     INFERENCE = "inference"
@@ -97,6 +98,7 @@ class AgeFault(StrEnum):
 
 
 PICTURE_USED = "used"
+PICTURE_SKIPPED = "skipped"
 
 
 class BulkHistogram(Collector):
@@ -199,6 +201,10 @@ class ServiceMetrics:
     def picture(self, reason: ImageReason | None, num_pictures: int = 1) -> None:
         """Count wanted pictures: `None` when used, else why the product was classified without it."""
         self._pictures[reason or PICTURE_USED].inc(num_pictures)
+
+    def pictures_skipped(self, num_pictures: int) -> None:
+        """Count pictures that nobody looked at, as the text alone was certain."""
+        self._pictures[PICTURE_SKIPPED].inc(num_pictures)
 
     def picture_looked_up(self, lookup: ImageLookup) -> None:
         """Count one picture that was asked for by its address."""
@@ -309,8 +315,10 @@ class ServiceMetrics:
             "dead_letters", "Records sent to the dead letter topic, by stage and reason.", "stage", "reason"
         )
         self._dead_letters = {(s, r): dead_letters.labels(s, r) for s in Stage for r in Reason}
-        pictures = self._counter("images", "Wanted pictures: used, or why they were not.", "outcome")
-        self._pictures = {outcome: pictures.labels(outcome) for outcome in (PICTURE_USED, *ImageReason)}
+        pictures = self._counter("images", "Wanted pictures: used, skipped, or why not used.", "outcome")
+        self._pictures = {
+            outcome: pictures.labels(outcome) for outcome in (PICTURE_USED, PICTURE_SKIPPED, *ImageReason)
+        }
         lookups = self._counter(
             "image_lookups",
             "Pictures asked for by address: kept, shared with another, or fetched.",

@@ -17,6 +17,7 @@ from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.assigning import explanation_requests, outgoing
 from stream_app.batching import Batch
+from stream_app.cascading import texts_of, without_certain_pictures
 from stream_app.dead_letters import dead_letters, failure_of
 from stream_app.inference import Inference
 from stream_app.lanes import Lane, Turn
@@ -99,19 +100,36 @@ class ListingLane(Lane):
         self._count(decoded, scored)
 
     async def _decode_and_prepare(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared]:
-        """In one go in a thread, unless pictures are to be fetched in between."""
-        decoded, prepared = await self._in_thread(lambda: self._without_fetching(batch, classifier))
+        """In one go in a thread, unless pictures are to be skipped or fetched in between."""
+        decoded, prepared = await self._in_thread(lambda: self._without_waiting(batch, classifier))
         if prepared is None:
-            with self._parts.metrics.stage(PipelineStep.FETCH_IMAGES):
-                pictures = await self._parts.pictures.fetch_all(picture_urls(decoded))
+            decoded = await self._skip_pictures(decoded, classifier)
+            pictures = await self._fetch_pictures(decoded)
             prepared = await self._in_thread(lambda: self._prepare(decoded, classifier, pictures))
         return decoded, prepared
 
-    def _without_fetching(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared | None]:
-        """The batch, prepared too if it needs no picture from elsewhere."""
+    def _without_waiting(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared | None]:
+        """The batch, prepared too if it needs no picture from elsewhere and none may be skipped."""
         with self._parts.metrics.stage(PipelineStep.DECODE):
             decoded = decode_records(batch.records, max_bytes=self._settings.max_message_bytes)
-        return decoded, None if picture_urls(decoded) else self._prepare(decoded, classifier, {})
+        waits = self._parts.inference.cascade is not None or picture_urls(decoded)
+        return decoded, None if waits else self._prepare(decoded, classifier, {})
+
+    async def _skip_pictures(self, decoded: Decoded, classifier: Classifier) -> Decoded:
+        """The batch, without pictures of listings whose text is certain where there is a cascade."""
+        cascade = self._parts.inference.cascade
+        if cascade is None or not (texts := texts_of(decoded)).listings:
+            return decoded
+        with self._parts.metrics.stage(PipelineStep.CASCADE):
+            prepared = await self._in_thread(lambda: prepare_listings(texts, classifier, {}))
+            scored = await self._parts.inference.score(prepared, classifier)
+        return without_certain_pictures(decoded, scored, cascade)
+
+    async def _fetch_pictures(self, decoded: Decoded) -> Mapping[str, Picture]:
+        if not (urls := picture_urls(decoded)):
+            return {}
+        with self._parts.metrics.stage(PipelineStep.FETCH_IMAGES):
+            return await self._parts.pictures.fetch_all(urls)
 
     def _prepare(self, decoded: Decoded, classifier: Classifier, pictures: Mapping[str, Picture]) -> Prepared:
         with self._parts.metrics.stage(PipelineStep.PREPARE):
@@ -156,6 +174,8 @@ class ListingLane(Lane):
     def _count_pictures(self, scored: Scored) -> None:
         if scored.inputs is None:
             return
+        if self._parts.inference.cascade is not None:
+            self._parts.metrics.pictures_skipped(sum(each.picture_skipped for each in scored.listings))
         if num_used := len(scored.inputs.image_rows_N):
             self._parts.metrics.picture(None, num_used)
         for reason in filter(None, scored.inputs.image_reasons):

@@ -60,6 +60,11 @@ class InferenceSettings(BaseModel):
         description="What pictures are computed in on a GPU: auto (float16 as long as the golden products "
         "keep their scores), float32, float16 or bfloat16.",
     )
+    cascade: bool = Field(
+        default=False,
+        description="Whether the picture of a listing is skipped where the text alone is certain, by the "
+        "threshold that the version was trained with.",
+    )
     inference_threads: int | None = Field(
         None, ge=1, description="Threads of one forward pass on a CPU; by default PyTorch's own choice."
     )

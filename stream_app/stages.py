@@ -28,10 +28,17 @@ def origin(record: Record) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A record and the listing it holds."""
+    """A record and the listing it holds.
+
+    Attributes:
+        record: as it came.
+        product: the listing; without its picture where that is skipped.
+        picture_skipped: whether it has a picture that nobody has to look at.
+    """
 
     record: Record
     product: ProductListed
+    picture_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

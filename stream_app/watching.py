@@ -101,6 +101,8 @@ def used_evidence(modalities: Modalities, image_reason: str | None) -> str:
     }[modalities.text]
     image = "image" if modalities.image is ImageUse.USED else ""
     evidence = " + ".join(filter(None, (used, image))) or "nothing"
+    if modalities.image is ImageUse.SKIPPED:
+        return f"{evidence} (image: skipped)"
     if modalities.image is ImageUse.UNAVAILABLE:
         return f"{evidence} (image: {image_reason or 'unavailable'})"
     return evidence

@@ -51,6 +51,12 @@ def evaluate(
         Literal["text", "image"] | None,
         typer.Option(help="Score rows by their text or by their picture alone."),
     ] = None,
+    cascade: Annotated[
+        bool,
+        typer.Option(
+            "--cascade", help="Skip pictures of rows whose text is certain, as SHELVER_CASCADE does."
+        ),
+    ] = False,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -71,12 +77,14 @@ def evaluate(
 
     Rows go through the same preparation as events in the service. F1, accuracy and calibration are shown for
     all rows, by what a product has (text, picture) and for each category, and the accuracy of the rows that
-    the model is surest of. `--only` leaves out rows without that modality and hides the other one.
+    the model is surest of. `--only` leaves out rows without that modality and hides the other one. With
+    `--cascade` it is told how many pictures are skipped.
 
     Raises:
         CatalogueError: the data cannot be read, there is no labelled row to score, or the folder of pictures
             cannot be written.
-        ModelError: there is no such version, it is damaged, or there is no such device.
+        ModelError: there is no such version, it is damaged, it has no threshold for a cascade, or there is no
+            such device.
     """
     from models.catalogue_scoring import labelled_rows, score_rows, unknown_categories
     from models.evaluation import evaluate as compare
@@ -89,7 +97,8 @@ def evaluate(
     classifier = Classifier.load(location.folder, device)
     began = time.perf_counter()
     with _progress_bar(len(rows)) as advance:
-        scored = score_rows(classifier, rows, batch_size=batch_size, on_scored=advance)
+        shown = _without_certain_pictures(classifier, rows, batch_size) if cascade else rows
+        scored = score_rows(classifier, shown, batch_size=batch_size, on_scored=advance)
     seconds = time.perf_counter() - began
     truth_B = classifier.labels.indices([row.category or "" for row in rows])
     result = compare(
@@ -112,11 +121,37 @@ def evaluate(
         "absent_categories": [entry.code for entry in result.per_class if not entry.support],
         **result.to_json(),
     }
+    if cascade:
+        report["cascade"] = _cascade_report(classifier, rows, shown)
     if explanations:
         report["explanations"] = _measure_explanations(classifier, rows)
     if pictures is not None:
         _draw(pictures, scored.probabilities_BC, truth_B, classifier.labels)
     _show(report, result, as_json=as_json)
+
+
+def _without_certain_pictures(
+    classifier: Classifier, rows: Sequence[CatalogueRow], batch_size: int
+) -> Sequence[CatalogueRow]:
+    from models.cascade import Cascade
+    from models.catalogue_scoring import without_certain_pictures
+
+    cascade = Cascade.required(classifier.cascade, f"{classifier.name}@{classifier.version}")
+    return without_certain_pictures(classifier, rows, cascade, batch_size=batch_size)
+
+
+def _cascade_report(
+    classifier: Classifier, rows: Sequence[CatalogueRow], shown: Sequence[CatalogueRow]
+) -> dict[str, Any]:
+    """The threshold, rows with a picture, and how many of these are shown without it."""
+    pictured = [
+        (row, seen) for row, seen in zip(rows, shown, strict=True) if row.image_path or row.image is not None
+    ]
+    return {
+        "threshold": None if classifier.cascade is None else classifier.cascade.threshold,
+        "pictured_rows": len(pictured),
+        "skipped_pictures": sum(row is not seen for row, seen in pictured),
+    }
 
 
 def _measure_explanations(classifier: Classifier, rows: Sequence[CatalogueRow]) -> dict[str, Any]:
@@ -200,6 +235,11 @@ def _summary(report: dict[str, Any], result: Evaluation) -> Table:
         *(
             (f"accuracy of the surest {float(share):.0%}", f"{accuracy:.4f}")
             for share, accuracy in result.selective_accuracy.items()
+        ),
+        *(
+            (f"pictures skipped of {told['pictured_rows']}", f"{told['skipped_pictures']}")
+            for told in [report.get("cascade")]
+            if told
         ),
         ("rows a second", f"{report['rows_per_second']}"),
         *(

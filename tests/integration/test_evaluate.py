@@ -54,6 +54,22 @@ def test_one_modality_alone_is_worth_less_than_both(
         assert alone["weighted_f1"] < both["by_modality"]["text+image"]["weighted_f1"]
 
 
+def test_a_cascade_leaves_pictures_of_certain_texts_out(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = report_of(arguments, capsys)
+    assert "cascade" not in whole
+    report = report_of([*arguments, "--cascade"], capsys)
+    told = report["cascade"]
+    assert 0 < told["skipped_pictures"] < told["pictured_rows"]
+    rows = {name: scores["rows"] for name, scores in whole["by_modality"].items()}
+    assert told["pictured_rows"] == rows["text+image"] + rows.get("image", 0)
+    assert report["by_modality"]["text"]["rows"] == rows.get("text", 0) + told["skipped_pictures"]
+    assert report["weighted_f1"] >= whole["weighted_f1"] - 0.002
+    assert run([*arguments, "--cascade"]) == 0
+    assert f"pictures skipped of {told['pictured_rows']}" in capsys.readouterr().out
+
+
 def test_pictures_are_drawn_into_a_folder(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,7 @@ END_THE_COMMAND = {
     models.errors.RepositoryError,
     models.errors.UnsupportedKindError,
     models.errors.DeviceError,
+    models.errors.CascadeError,
     models.errors.ExplanationError,
     stream_app.kafka_distribution.BrokerError,
     stream_app.kafka_distribution.BrokerSetupError,

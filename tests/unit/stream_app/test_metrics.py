@@ -80,8 +80,10 @@ def test_dead_letters_are_counted_by_stage_and_reason(metrics: ServiceMetrics) -
 
 def test_pictures_are_counted_by_outcome(metrics: ServiceMetrics) -> None:
     metrics.picture(None, 4)
+    metrics.pictures_skipped(5)
     metrics.picture(ImageReason.BLOCKED)
     assert value(metrics, "shelver_images_total", outcome="used") == 4
+    assert value(metrics, "shelver_images_total", outcome="skipped") == 5
     assert value(metrics, "shelver_images_total", outcome="blocked") == 1
 
 

@@ -161,6 +161,7 @@ def test_only_the_latest_arrivals_are_remembered() -> None:
         (TextUse.USED, ImageUse.USED, "text + image"),
         (TextUse.TRUNCATED, ImageUse.ABSENT, "text (truncated)"),
         (TextUse.ABSENT, ImageUse.USED, "image"),
+        (TextUse.USED, ImageUse.SKIPPED, "text (image: skipped)"),
         (TextUse.ABSENT, ImageUse.UNAVAILABLE, "nothing (image: unavailable)"),
     ],
 )
