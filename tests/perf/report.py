@@ -18,6 +18,7 @@ import typer
 
 from models.repository import ModelRepository
 from models.runtime import Classifier
+from stream_app.batching import BatchSettings
 from tests.perf import scaling, stages, throughput
 from tests.perf.chart import draw
 from tests.perf.peers.table import peers_there
@@ -30,6 +31,9 @@ def main(
     repository: Annotated[Path | None, typer.Argument(help="Folder of the models.")] = None,
     model: Annotated[str | None, typer.Argument(metavar="NAME[@VERSION|@ALIAS]")] = None,
     *,
+    events: Annotated[
+        int | None, typer.Option(help="In a backlog; by default by kind. Few: to try it.")
+    ] = None,
     figures: Annotated[Path | None, typer.Option(help="What was measured before.")] = None,
     output: Annotated[Path | None, typer.Option(help="File for what is measured.")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG or SVG file of the throughput.")] = None,
@@ -38,7 +42,7 @@ def main(
     if figures is not None:
         found = json.loads(figures.read_text("utf-8"))
     elif repository is not None and model is not None:
-        found = _measure(repository, model)
+        found = _measure(Plan(repository, model, num_events=events))
     else:
         raise typer.BadParameter("give a repository and a model, or --figures")
     if output is not None:
@@ -59,14 +63,13 @@ def tables(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _measure(repository: Path, model: str) -> dict[str, Any]:
-    plan = Plan(repository, model)
+def _measure(plan: Plan) -> dict[str, Any]:
     results = asyncio.run(throughput.run_and_tell(plan, list(KINDS), peers_there()))
     scaled = asyncio.run(scaling.run_and_tell(plan, scaling.CASES, scaling.COUNTS))
-    classifier = Classifier.load(ModelRepository(repository).resolve(model).folder)
-    classifier.warm_up(64)
+    classifier = Classifier.load(ModelRepository(plan.repository).resolve(plan.model).folder)
+    classifier.warm_up(BatchSettings().max_batch)
     return {
-        "conditions": conditions(model),
+        "conditions": conditions(plan.model),
         "results": [each.as_dict() for each in results],
         "scaling": [asdict(each) for each in scaled],
         "stages": stages.measure(classifier),
