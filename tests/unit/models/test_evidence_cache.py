@@ -1,6 +1,7 @@
 """The same text and the same picture are prepared and computed once, and nobody can tell from the scores."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -296,6 +297,22 @@ def test_what_was_looked_up_longest_ago_goes_first_and_the_bytes_are_bounded() -
     assert cache.num_bytes == 2 * cost
     cache.keep_reason(b"0", ImageReason.CORRUPT)
     assert cache.num_bytes == cost + ENTRY_OVERHEAD_BYTES
+
+
+@pytest.mark.parametrize("num_categories", [1, 27, 100])
+def test_the_bytes_that_are_counted_are_those_that_are_taken(num_categories: int) -> None:
+    cache = EvidenceCache(2**20)
+    tracemalloc.start()
+    try:
+        for first in range(0, 4_096, 64):
+            digests = [digest_of_text(str(first + number), "") for number in range(64)]
+            cache.keep_evidence(digests, np.zeros((64, num_categories), np.float32), [(True, False)] * 64)
+        del digests
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(cache) < 4_096, "the cache never was full"
+    assert 0.75 * cache.num_bytes < taken < 1.25 * cache.num_bytes
 
 
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:
