@@ -66,7 +66,9 @@ def tables(found: dict[str, Any]) -> str:
 def _measure(plan: Plan) -> dict[str, Any]:
     results = asyncio.run(throughput.run_and_tell(plan, list(KINDS), peers_there()))
     scaled = asyncio.run(scaling.run_and_tell(plan, scaling.CASES, scaling.COUNTS))
-    classifier = Classifier.load(ModelRepository(plan.repository).resolve(plan.model).folder)
+    folder = ModelRepository(plan.repository).resolve(plan.model).folder
+    # As the measured worker computes: two threads that wait for each other take more processor time.
+    classifier = Classifier.load(folder, num_threads=1)
     classifier.warm_up(BatchSettings().max_batch)
     return {
         "conditions": conditions(plan.model),
