@@ -9,6 +9,7 @@ batch is padded to the next size that was captured, and a larger one is cut.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final
@@ -50,7 +51,7 @@ def graph_sizes(max_batch: int) -> tuple[int, ...]:
 
 
 class GraphedPictures:
-    """The evidence of pictures by an image encoder on a GPU; used by one thread at a time.
+    """The evidence of pictures by an image encoder on a GPU; threads take turns.
 
     Args:
         encoder: on `device`, in evaluation mode.
@@ -67,6 +68,7 @@ class GraphedPictures:
         self.dtype = dtype
         self._replays: dict[int, Callable[[Tensor], Tensor]] = {}
         self._pool = torch.cuda.graph_pool_handle()
+        self._lock = threading.Lock()
         for size in graph_sizes(max_batch):
             if not self._capture(size):
                 break
@@ -80,7 +82,8 @@ class GraphedPictures:
         """evidence_NC, float32, summed over the cells, of uint8 pictures on the device."""
         if not self._replays:
             return self._forward(pixels_NHWK)
-        parts = [self._replay(pixels_NHWK[first:last]) for first, last in self._cuts(len(pixels_NHWK))]
+        with self._lock:
+            parts = [self._replay(pixels_NHWK[first:last]) for first, last in self._cuts(len(pixels_NHWK))]
         return torch.cat(parts)
 
     def _cuts(self, num_pictures: int) -> Iterator[tuple[int, int]]:

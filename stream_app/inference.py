@@ -1,4 +1,4 @@
-"""The model on its device: one thread, one current version."""
+"""The model on its device: a thread for texts, one for what has pictures, one current version."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ OnLookup = Callable[[Modality, EvidenceLookup, int], None]
 
 
 class Inference:
-    """Scores batches, one at a time and in the order they come, on a thread of its own.
+    """Scores batches, those with and those without pictures on a thread of their own, in the order they come.
 
     Args:
         classifier: a loaded and warm version.
@@ -48,7 +48,9 @@ class Inference:
         if cascade:
             self.cascade = Cascade.required(classifier.cascade, f"{classifier.name}@{classifier.version}")
         self._cap = cap or BatchCap()
+        self._text_cap = self._cap.another()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+        self._text_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference of texts")
 
     @classmethod
     def load(
@@ -97,17 +99,20 @@ class Inference:
         return self._classifier
 
     async def score(self, prepared: Prepared, classifier: Classifier) -> Scored:
-        """Score a prepared batch.
+        """Score a prepared batch; one without pictures does not wait for those with.
 
         Raises:
             FatalError: the device or the model is broken, not the listing.
         """
+        has_pictures = prepared.inputs is not None and len(prepared.inputs.image_rows_N) > 0
+        thread, cap = (self._thread, self._cap) if has_pictures else (self._text_thread, self._text_cap)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, score_listings, prepared, classifier, self._cap)
+        return await loop.run_in_executor(thread, score_listings, prepared, classifier, cap)
 
     def stop(self) -> None:
-        """End the thread; a forward pass that runs is not waited for."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads; a forward pass that runs is not waited for."""
+        for thread in (self._thread, self._text_thread):
+            thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _evidence_cache(settings: InferenceSettings, on_lookup: OnLookup) -> EvidenceCache | None:

@@ -8,8 +8,8 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Batch, BatchFormer, BatchSettings, Fetched
@@ -28,21 +28,37 @@ class LaneGauges(Protocol):
 
 
 class Turn:
-    """The place of a batch in the order of sending: behind the batch that was formed before it."""
+    """A place in an order: behind what is to come before it.
 
-    def __init__(self, before: asyncio.Event | None) -> None:
-        """Take what is set when the batch before has been sent; None when there is none before."""
-        self._before = before
-        self.sent = asyncio.Event()
+    Args:
+        before: what comes before; None stands for nothing.
+        on_over: called when it is over.
+    """
+
+    def __init__(self, *before: "Turn | None", on_over: Callable[[], None] = lambda: None) -> None:
+        self.over: asyncio.Event = asyncio.Event()
+        self._before = [turn.over for turn in before if turn is not None]
+        self._on_over = on_over
 
     async def come(self) -> None:
-        """Wait until the batch before has been sent."""
-        if self._before is not None:
-            await self._before.wait()
+        """Wait until everything before is over."""
+        for each in self._before:
+            await each.wait()
 
     def is_over(self) -> None:
-        """Let the next batch send."""
-        self.sent.set()
+        """Let the next ones come."""
+        self.over.set()
+        self._on_over()
+
+
+async def all_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all of it at once; the first error ends the rest and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 class Lane(ABC):
@@ -76,7 +92,7 @@ class Lane(ABC):
         self._arrived = asyncio.Event()
         self._in_flight: dict[asyncio.Task[None], float] = {}
         self._slots = asyncio.Semaphore(settings.max_in_flight)
-        self._last_sent: asyncio.Event | None = None
+        self._last_turn: Turn | None = None
         self._refused_generation = -1
         self._last_moved_at = float("-inf")
 
@@ -84,7 +100,8 @@ class Lane(ABC):
     async def work(self, batch: Batch, turn: Turn) -> None:
         """Do everything for a batch, from decoding until the brokers have confirmed what it causes.
 
-        `turn.come()` is awaited before anything is sent, `turn.is_over()` called once it is handed over.
+        `turn.come()` is awaited before the order of sending is settled, mostly by sending; `turn.is_over()`
+        called once it is.
 
         Raises:
             FatalError: nothing more can be delivered; the batch stays unacknowledged.
@@ -172,9 +189,8 @@ class Lane(ABC):
         if not self._ledger.begin(batch.spans):
             self._slots.release()
             return
-        turn = Turn(self._last_sent)
-        self._last_sent = turn.sent
-        task = batches.create_task(self._work(batch, turn))
+        self._last_turn = Turn(self._last_turn)
+        task = batches.create_task(self._work(batch, self._last_turn))
         self._in_flight[task] = self._clock()
         self._gauges.batches_in_flight(len(self._in_flight))
         task.add_done_callback(self._finished)

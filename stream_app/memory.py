@@ -14,7 +14,7 @@ class BatchCap:
     """The most rows of one forward pass.
 
     It never grows again: memory that was too small once is mostly taken by a neighbour or by the model, and
-    every attempt to grow costs a failed pass. A restart forgets it. Only the thread that scores uses it.
+    every attempt to grow costs a failed pass. A restart forgets it. Only one thread uses it.
 
     Args:
         on_retry: called whenever a batch ran out of memory and is tried again in smaller parts.
@@ -23,6 +23,10 @@ class BatchCap:
     def __init__(self, on_retry: Callable[[], None] = lambda: None) -> None:
         self._on_retry = on_retry
         self.num_rows = UNBOUNDED
+
+    def another(self) -> "BatchCap":
+        """A cap of its own for other batches, that tells the same."""
+        return BatchCap(self._on_retry)
 
     def ran_out(self, num_rows: int) -> None:
         """Take note that so many rows did not fit; more than the cap says nothing new."""

@@ -1,8 +1,9 @@
 """One lane, from records to acknowledgement.
 
-Batches are formed from what the agent hands in, worked on with a few in flight, published in order, and
-their spans are marked done in the ledger when the brokers have confirmed everything they caused. Decoding,
-preparing and inference happen in threads; the loop only moves things along.
+Batches are formed from what the agent hands in and worked on with a few in flight. Results are published so
+that those of one product keep their order, and the spans of a batch are marked done in the ledger when the
+brokers have confirmed everything they caused. Decoding, preparing and inference happen in threads; the loop
+only moves things along.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ from stream_app.batching import Batch
 from stream_app.cascading import texts_of, without_certain_pictures
 from stream_app.dead_letters import dead_letters, failure_of
 from stream_app.inference import Inference
-from stream_app.lanes import Lane, Turn
+from stream_app.lanes import Lane, Turn, all_of
 from stream_app.metrics import PipelineStep, ServiceMetrics
+from stream_app.overtaking import Overtaking, Part
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
 from stream_app.publishing import Outgoing, Publisher
 from stream_app.settings import LaneSettings
@@ -78,7 +80,9 @@ class ListingLane(Lane):
         )
         self._settings = settings
         self._parts = parts
-        self._threads = ThreadPoolExecutor(settings.max_in_flight, thread_name_prefix="prepare")
+        self._overtaking = Overtaking()
+        # Twice as many as batches: those without pictures find one while all pictures are waited for.
+        self._threads = ThreadPoolExecutor(2 * settings.max_in_flight, thread_name_prefix="prepare")
         self._picture_threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="pictures")
 
     def close(self) -> None:
@@ -89,31 +93,33 @@ class ListingLane(Lane):
     async def work(self, batch: Batch, turn: Turn) -> None:
         """Classify a batch; every record leaves as a category or as a dead letter."""
         classifier = self._parts.inference.classifier
-        decoded, prepared = await self._decode_and_prepare(batch, classifier)
+        decoded, prepared = await self._in_thread(lambda: self._read(batch, classifier))
+        decoded = await self._skip_pictures(decoded, classifier)
+        await turn.come()
+        parts = self._overtaking.split(decoded)
+        turn.is_over()
+        await all_of(*(self._classify(part, prepared, classifier) for part in parts))
+
+    async def _classify(self, part: Part, prepared: Prepared | None, classifier: Classifier) -> None:
+        """Do everything for a part of a batch; it may be prepared already when it is all of the batch."""
+        if prepared is None:
+            pictures = await self._fetch_pictures(part.decoded)
+            prepared = await self._in_thread(lambda: self._prepare(part.decoded, classifier, pictures))
         scored = await self._score(prepared, classifier)
         records = await self._in_thread(lambda: self._outgoing(scored))
-        await turn.come()
+        await part.turn.come()
         with self._parts.metrics.stage(PipelineStep.PUBLISH):
             confirmations = await self._parts.publisher.send(records)
-            turn.is_over()
+            part.turn.is_over()
             await self._parts.publisher.confirm(confirmations)
-        self._count(decoded, scored)
+        self._count(part.decoded, scored)
 
-    async def _decode_and_prepare(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared]:
-        """In one go in a thread, unless pictures are to be skipped or fetched in between."""
-        decoded, prepared = await self._in_thread(lambda: self._without_waiting(batch, classifier))
-        if prepared is None:
-            decoded = await self._skip_pictures(decoded, classifier)
-            pictures = await self._fetch_pictures(decoded)
-            prepared = await self._in_thread(lambda: self._prepare(decoded, classifier, pictures))
-        return decoded, prepared
-
-    def _without_waiting(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared | None]:
-        """The batch, prepared too if it needs no picture from elsewhere and none may be skipped."""
+    def _read(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared | None]:
+        """The batch, prepared too if it has no pictures and so needs nothing more for that."""
         with self._parts.metrics.stage(PipelineStep.DECODE):
             decoded = decode_records(batch.records, max_bytes=self._settings.max_message_bytes)
-        waits = self._parts.inference.cascade is not None or picture_urls(decoded)
-        return decoded, None if waits else self._prepare(decoded, classifier, {})
+        has_pictures = any(listing.product.image is not None for listing in decoded.listings)
+        return decoded, None if has_pictures else self._prepare(decoded, classifier, {})
 
     async def _skip_pictures(self, decoded: Decoded, classifier: Classifier) -> Decoded:
         """The batch, without pictures of listings whose text is certain where there is a cascade."""

@@ -1,6 +1,7 @@
 """Nothing is lost: killed, stopped, joined and cut off workers, on a real Kafka."""
 
 import asyncio
+import base64
 import signal
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.broker_config import free_port
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import OutputReader, Sent, Topics, Worker, committed, listing, publish
+from tests.pictures import USABLE
 
 
 def assert_nothing_lost(reader: OutputReader, num_listings: int) -> None:
@@ -152,11 +154,13 @@ async def test_outputs_of_one_product_keep_the_order_of_its_listings(
     topics = Topics.named(topic_names)
     await create_topics(topics.listed, topics.dead, num_partitions=4)
     await create_topics(topics.assigned, num_partitions=3)
-    products = [(number % 7, number) for number in range(700)]
-    records: list[Sent] = [
-        (str(product).encode(), listing(number, product_id=str(product))[1], [])
-        for product, number in products
-    ]
+    picture = {"data": base64.b64encode(USABLE["jpeg"][0]).decode()}
+    records: list[Sent] = []
+    for number in range(700):
+        # Of each product some listings have a picture and take longer.
+        image = picture if number % 5 == 0 else None
+        value = listing(number, product_id=str(number % 7), image=image)[1]
+        records.append((str(number % 7).encode(), value, []))
     await publish(kafka.bootstrap, topics.listed, records)
     async with OutputReader(kafka.bootstrap, topics) as reader:
         with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "w.log", max_batch=16) as worker:

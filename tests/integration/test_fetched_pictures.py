@@ -80,3 +80,42 @@ async def test_pictures_are_fetched_once_and_never_from_private_addresses(
     requests = Counter(request.split()[1] for request in shop.requests)
     assert requests["/1.jpg"] == 1
     assert lookups > misses
+
+
+async def test_a_text_does_not_wait_for_the_picture_before_it_but_one_of_the_same_product_does(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    demo_repository: Path,
+    tmp_path: Path,
+) -> None:
+    topics, asked, answer = Topics.named(topic_names), asyncio.Event(), asyncio.Event()
+    await create_topics(topics.listed, topics.assigned, topics.dead)
+
+    async def respond(_path: str, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await answer.wait()
+        writer.write(response(USABLE["jpeg"][0]))
+
+    async with PictureServer(respond) as shop, OutputReader(kafka.bootstrap, topics) as reader:
+        worker = Worker(
+            kafka.bootstrap,
+            topics,
+            demo_repository,
+            log=tmp_path / "worker.log",
+            image_allow_http=True,
+            image_allowed_networks=json.dumps([f"{PUBLIC}/32"]),
+            image_allowed_hosts=json.dumps([PUBLIC]),
+        )
+        pictured = listing(0, image={"url": shop.url("/1.jpg")})
+        await publish(kafka.bootstrap, topics.listed, [pictured, listing(1)])
+        with worker:
+            assert list((await reader.until(1)).assigned) == ["e-1"]
+            await asked.wait()
+            await publish(kafka.bootstrap, topics.listed, [listing(2, product_id="0"), listing(3)])
+            answer.set()
+            await reader.until(4)
+            assert await worker.stop() == 0
+    events = [str(message["event_id"]) for message in reader.output.messages]
+    assert sorted(events) == ["e-0", "e-1", "e-2", "e-3"]
+    assert events.index("e-0") < events.index("e-2")
