@@ -22,7 +22,11 @@ class BatchSettings(BaseModel):
 
     max_batch: int = Field(64, ge=1, le=4096, description="Most records in one micro-batch.")
     max_delay_ms: float = Field(
-        20.0, ge=0, le=10_000, description="Longest wait, in ms, for a batch to fill after its first record."
+        20.0,
+        ge=0,
+        le=10_000,
+        description="Longest wait, in ms, for a batch to fill after its first record; none when no batch is"
+        " worked on.",
     )
     max_batch_bytes: int = Field(
         16 * 2**20, ge=1, description="Most bytes in one micro-batch; a larger single record goes alone."

@@ -171,7 +171,7 @@ class Lane(ABC):
     async def _next_batch(self) -> Batch:
         while True:
             due = self._former.seconds_until_due(self._clock())
-            if due == 0:
+            if due == 0 or (due is not None and not self._in_flight):
                 break
             self._arrived.clear()
             try:
@@ -204,6 +204,8 @@ class Lane(ABC):
         del self._in_flight[task]
         self._gauges.batches_in_flight(len(self._in_flight))
         self._slots.release()
+        if not self._in_flight:
+            self._arrived.set()
 
     def _show_queue(self) -> None:
         self._gauges.queue_depth(self._former.num_records, self._former.num_bytes)
