@@ -89,7 +89,7 @@ class Flow:
         self.last_fetch_at: dict[TopicPartition, float] = {}
         self.handed_over: dict[TopicPartition, HandedOver] = {}
         self.topic_ids: Mapping[str, str] = {}
-        """Which topics the positions are of, as far as brokers tell; set whenever partitions are assigned."""
+        """Which topics the first positions were of, as far as brokers tell."""
 
     def topics_with_room(self) -> set[str]:
         """Topics that may be fetched from now."""
@@ -161,10 +161,11 @@ class WholeFetchThread(driver.AIOKafkaConsumerThread):
         positions: dict[Any, int | None] = await consumer.seek_to_committed()
         commits = await consumer._coordinator.fetch_committed_offsets(list(positions))  # noqa: SLF001
         found = await topic_ids(consumer._client, {partition.topic for partition in positions})  # noqa: SLF001
-        # Others read it on the loop of the app: it is replaced, never changed.
-        self._flow.topic_ids = {**self._flow.topic_ids, **found}
+        # Others read it on the loop of the app: it is replaced, never changed. What was known first stays, so
+        # that the watch on progress sees a topic that was made anew after the group has rebalanced, too.
+        self._flow.topic_ids = {**found, **self._flow.topic_ids}
         for partition, commit in commits.items():
-            if is_of_another_topic(commit.metadata, self._flow.topic_ids.get(partition.topic)):
+            if is_of_another_topic(commit.metadata, found.get(partition.topic)):
                 logger.warning("%s was deleted and made anew; it is read from its beginning", partition)
                 await consumer.seek_to_beginning(partition)
                 positions[partition] = None

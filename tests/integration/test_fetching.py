@@ -15,6 +15,7 @@ from stream_app.batching import Fetched, Record
 from stream_app.broker import EmbeddedBroker
 from stream_app.fetching import ROOM_POLL_SECONDS, Flow, WholeFetchApp, WholeFetchConsumer
 from tests.conftest import CreateTopics, TopicNames
+from tests.integration.workers import delete_topic
 
 PATIENCE_SECONDS = 30
 
@@ -184,6 +185,31 @@ async def test_a_topic_that_is_full_gets_its_records_soon_after_it_has_room(
         await eventually(lambda: len(collector.records) == 1)
     assert max(waits) == ROOM_POLL_SECONDS
     assert idle.records == []
+
+
+async def test_a_topic_made_anew_is_read_from_its_beginning_and_still_seen_after_a_rebalance(
+    kafka: EmbeddedBroker, topic_names: TopicNames, create_topics: CreateTopics
+) -> None:
+    """Whoever watches has to learn of it, though the group noticed first."""
+    topic, collector = topic_names("anew"), Collector()
+    await create_topics(topic)
+    await publish(kafka, topic, [b"old"] * 3)
+    async with running(kafka, topic, collector, group=topic) as app:
+        await eventually(lambda: len(collector.records) == 3)
+        (first_id,) = app.flow.topic_ids.values()
+        spans = [span_of(fetched) for fetched in collector.fetches]
+        assert app.flow.ledger.begin(spans)
+        app.flow.ledger.done(spans)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await committed_offset(kafka, topic, topic) != 3:
+                await asyncio.sleep(0.05)
+        await delete_topic(kafka.bootstrap, topic)
+        await create_topics(topic, num_partitions=2)
+        await publish(kafka, topic, [b"new"] * 5)
+        await eventually(lambda: [each.value for each in collector.records].count(b"new") >= 5)
+        assert app.flow.topic_ids == {topic: first_id}
+    found = [each.offset for each in collector.records if each.value == b"new"]
+    assert set(found) == set(range(5))
 
 
 @pytest.mark.parametrize("fault", ["the group rebalances", "the flow is stopped"])

@@ -11,7 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from typing import Self
 import jiter
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from stream_app.broker_config import free_port
 from stream_app.process_guard import guarded
@@ -256,6 +258,25 @@ def listing(number: int, **fields: object) -> Sent:
         **fields,
     }
     return str(number).encode(), json.dumps(body).encode(), []
+
+
+@asynccontextmanager
+async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started client for topics."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def delete_topic(bootstrap: str, topic: str) -> None:
+    """Delete a topic and wait until the broker knows it no more."""
+    async with admin(bootstrap) as client:
+        await client.delete_topics([topic])
+        while topic in await client.list_topics():
+            await asyncio.sleep(0.05)
 
 
 async def committed(bootstrap: str, topics: Topics) -> dict[int, int | None]:
