@@ -120,7 +120,7 @@ def without_certain_pictures(
         cascade: of the version.
         batch_size: texts scored at a time.
     """
-    texts = {place: _shown(row, "text") for place, row in enumerate(rows) if _has_picture(row)}
+    texts = {place: _shown(row, "text") for place, row in enumerate(rows) if row.has_picture}
     alone = {place: text for place, text in texts.items() if text is not None}
     if not alone:
         return list(rows)
@@ -155,8 +155,4 @@ def _shown(row: CatalogueRow, only: Modality | None) -> CatalogueRow | None:
     if only == "text":
         has_text = bool(row.title.strip() or row.description.strip())
         return replace(row, image_path=None, image=None) if has_text else None
-    return replace(row, title="", description="") if _has_picture(row) else None
-
-
-def _has_picture(row: CatalogueRow) -> bool:
-    return row.image_path is not None or row.image is not None
+    return replace(row, title="", description="") if row.has_picture else None

@@ -37,6 +37,11 @@ class CatalogueRow:
     pseudo: bool = False
     image: ImageReference | None = None
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is a picture of it, of whatever kind."""
+        return self.image_path is not None or self.image is not None
+
     def to_listing(self, event_id: str, *, inline_image: bool = True, explain: bool = False) -> ProductListed:
         """Return the message that lists this product.
 

@@ -4,15 +4,25 @@
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 PUBLIC = "127.0.0.1"
 PRIVATE = "127.0.0.2"
 PICTURE = b"\xff\xd8\xff\xe0 a picture"
 
 Respond = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
+
+
+def allowing(*hosts: str) -> dict[str, Any]:
+    """Settings of a worker that may fetch from the public address, and is told to trust these names."""
+    return {
+        "image_allow_http": True,
+        "image_allowed_networks": json.dumps([f"{PUBLIC}/32"]),
+        "image_allowed_hosts": json.dumps(hosts),
+    }
 
 
 class PictureServer:

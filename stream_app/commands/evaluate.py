@@ -144,9 +144,7 @@ def _cascade_report(
     classifier: Classifier, rows: Sequence[CatalogueRow], shown: Sequence[CatalogueRow]
 ) -> dict[str, Any]:
     """The threshold, rows with a picture, and how many of these are shown without it."""
-    pictured = [
-        (row, seen) for row, seen in zip(rows, shown, strict=True) if row.image_path or row.image is not None
-    ]
+    pictured = [(row, seen) for row, seen in zip(rows, shown, strict=True) if row.has_picture]
     return {
         "threshold": None if classifier.cascade is None else classifier.cascade.threshold,
         "pictured_rows": len(pictured),
@@ -159,7 +157,7 @@ def _measure_explanations(classifier: Classifier, rows: Sequence[CatalogueRow]) 
     from models.explain.quality import picture_quality, text_quality
 
     texts = [(row.title, row.description) for row in rows if row.title or row.description]
-    pictured = [row for row in rows if row.image_path is not None or row.image is not None]
+    pictured = [row for row in rows if row.has_picture]
     texts, pictured = texts[:NUM_EXPLAINED_TEXTS], pictured[:NUM_EXPLAINED_PICTURES]
     pixels_NHWK = classifier.prepare([product_of(row) for row in pictured]).pixels_NHWK
     with _progress_bar(len(texts) + len(pixels_NHWK), "Explaining") as advance:
@@ -236,11 +234,7 @@ def _summary(report: dict[str, Any], result: Evaluation) -> Table:
             (f"accuracy of the surest {float(share):.0%}", f"{accuracy:.4f}")
             for share, accuracy in result.selective_accuracy.items()
         ),
-        *(
-            (f"pictures skipped of {told['pictured_rows']}", f"{told['skipped_pictures']}")
-            for told in [report.get("cascade")]
-            if told
-        ),
+        *_cascade_lines(report),
         ("rows a second", f"{report['rows_per_second']}"),
         *(
             (f"category {code[:40]} unknown to the model", f"{rows} rows")
@@ -255,6 +249,13 @@ def _summary(report: dict[str, Any], result: Evaluation) -> Table:
         if value != "0 rows":
             table.add_row(name, value)
     return table
+
+
+def _cascade_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    if "cascade" not in report:
+        return []
+    told = report["cascade"]
+    return [(f"pictures skipped of {told['pictured_rows']}", f"{told['skipped_pictures']}")]
 
 
 def _modality_table(result: Evaluation) -> Table:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from schemas.catalogue import CatalogueRow, read_catalogue
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import OutputReader, Sent, Topics, Worker, listing, publish
-from tests.picture_server import PUBLIC, PictureServer, response
+from tests.picture_server import PUBLIC, PictureServer, allowing, response
 from tests.pictures import USABLE
 
 NEAR_THE_THRESHOLD = 1e-3
@@ -74,9 +73,7 @@ async def test_certain_texts_skip_their_picture_and_all_others_use_it(
             demo_repository,
             log=tmp_path / "worker.log",
             cascade=True,
-            image_allow_http=True,
-            image_allowed_networks=json.dumps([f"{PUBLIC}/32"]),
-            image_allowed_hosts=json.dumps([PUBLIC]),
+            **allowing(PUBLIC),
         ) as worker:
             output = await reader.until(len(clear))
             num_skipped = await worker.metric('shelver_images_total{outcome="skipped"}')

@@ -1,14 +1,13 @@
 """Pictures behind addresses, through a whole worker: used, shared, refused; slow ones hold nobody up."""
 
 import asyncio
-import json
 from collections import Counter
 from pathlib import Path
 
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import OutputReader, Topics, Worker, listing, publish
-from tests.picture_server import PRIVATE, PUBLIC, PictureServer, redirect, response
+from tests.picture_server import PRIVATE, PUBLIC, PictureServer, allowing, redirect, response
 from tests.pictures import USABLE
 
 NUM_OF_EACH = 20
@@ -55,10 +54,8 @@ async def test_pictures_are_fetched_once_and_never_from_private_addresses(
             topics,
             demo_repository,
             log=tmp_path / "worker.log",
-            image_allow_http=True,
-            image_allowed_networks=json.dumps([f"{PUBLIC}/32"]),
-            image_allowed_hosts=json.dumps([PUBLIC, PRIVATE]),
             image_fetch_timeout_seconds=1,
+            **allowing(PUBLIC, PRIVATE),
         ) as worker:
             output = await reader.until(len(records))
             lookups = await worker.metric("shelver_image_lookups_total")
@@ -103,9 +100,7 @@ async def test_a_text_does_not_wait_for_the_picture_before_it_but_one_of_the_sam
             topics,
             demo_repository,
             log=tmp_path / "worker.log",
-            image_allow_http=True,
-            image_allowed_networks=json.dumps([f"{PUBLIC}/32"]),
-            image_allowed_hosts=json.dumps([PUBLIC]),
+            **allowing(PUBLIC),
         )
         pictured = listing(0, image={"url": shop.url("/1.jpg")})
         await publish(kafka.bootstrap, topics.listed, [pictured, listing(1)])

@@ -9,7 +9,6 @@ are not N times as fast. `identity` is texts without a model. Prints a table and
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +16,11 @@ from typing import Annotated
 
 import typer
 
-from stream_app.broker import EmbeddedBroker
 from tests.integration.workers import Worker
 from tests.perf.loads import Capacity
 from tests.perf.peers.table import PEERS
 from tests.perf.stream_load import StreamLoad, create_topics
-from tests.perf.throughput import Plan, num_events_of, topics_of
+from tests.perf.throughput import Plan, num_events_of, told_as_they_come, topics_of
 from tests.perf.traffic import KINDS
 
 IDENTITY = "identity"
@@ -71,14 +69,10 @@ def row(result: Scaled) -> str:
 
 
 async def run_and_tell(plan: Plan, kinds: Sequence[str], counts: Sequence[int]) -> list[Scaled]:
-    """Measure through a Kafka of its own, and print each result as it comes."""
-    results = []
-    with tempfile.TemporaryDirectory() as name, EmbeddedBroker(Path(name) / "kafka") as kafka:
-        typer.echo(HEAD)
-        async for each in run(plan, kafka.bootstrap, Path(name), kinds, counts):
-            results.append(each)
-            typer.echo(row(each))
-    return results
+    """Measure, and print each result as it comes."""
+    return await told_as_they_come(
+        lambda bootstrap, folder: run(plan, bootstrap, folder, kinds, counts), HEAD, row
+    )
 
 
 async def _measure(plan: Plan, bootstrap: str, folder: Path, kind: str, num_workers: int) -> Scaled:

@@ -18,10 +18,10 @@ one run.
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -33,6 +33,8 @@ from tests.perf.peers.table import HOW_TO_INSTALL, PEERS, peers_there
 from tests.perf.results import conditions
 from tests.perf.stream_load import StreamLoad, create_topics
 from tests.perf.traffic import KINDS
+
+Result = TypeVar("Result")
 
 NUM_EVENTS = {"text": 30_000, "picture-15kb": 2_000, "picture-150kb": 800, "mixed": 3_000}
 
@@ -104,15 +106,28 @@ def num_events_of(plan: Plan, kind: str) -> int:
 async def run_and_tell(
     plan: Plan, kinds: Sequence[str], peers: Sequence[str], *, quiet: bool = False
 ) -> list[Measured]:
-    """Measure through a Kafka of its own, and print each result as it comes."""
+    """Measure, and print each result as it comes unless it shall be quiet."""
+    return await told_as_they_come(
+        lambda bootstrap, folder: run(plan, bootstrap, folder, kinds, peers), _HEAD, _row, quiet=quiet
+    )
+
+
+async def told_as_they_come(
+    measure: Callable[[str, Path], AsyncIterator[Result]],
+    head: str,
+    row: Callable[[Result], str],
+    *,
+    quiet: bool = False,
+) -> list[Result]:
+    """Measure through a Kafka and with a folder of its own; a line for each result is printed at once."""
     results = []
     with tempfile.TemporaryDirectory() as name, EmbeddedBroker(Path(name) / "kafka") as kafka:
         if not quiet:
-            typer.echo(_HEAD)
-        async for each in run(plan, kafka.bootstrap, Path(name), kinds, peers):
+            typer.echo(head)
+        async for each in measure(kafka.bootstrap, Path(name)):
             results.append(each)
             if not quiet:
-                typer.echo(_row(each))
+                typer.echo(row(each))
     return results
 
 
