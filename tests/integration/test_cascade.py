@@ -76,6 +76,7 @@ async def test_certain_texts_skip_their_picture_and_all_others_use_it(
             **allowing(PUBLIC),
         ) as worker:
             output = await reader.until(len(clear))
+            await worker.has_counted()
             num_skipped = await worker.metric('shelver_images_total{outcome="skipped"}')
             assert await worker.stop() == 0
     answers = {str(message["event_id"]): message for message in output.messages}

@@ -58,6 +58,7 @@ async def test_requests_are_answered_or_told_why_not(
             await out.until(1)
             await publish(kafka.bootstrap, topics.requested, requests)
             await out.until(14, 5)
+            await worker.has_counted()
             assert await worker.metric("shelver_explained_total") == 14
             assert await worker.metric("shelver_explanations_shared_total") >= 1
             assert await worker.stop() == 0

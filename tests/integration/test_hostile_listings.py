@@ -97,6 +97,7 @@ async def test_bad_listings_are_kept_with_their_reason_and_good_ones_classified(
     async with OutputReader(kafka.bootstrap, topics) as reader:
         with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker.log") as worker:
             output = await reader.until(len(records) - num_tombstones)
+            await worker.has_counted()
             assert (
                 await worker.metric('shelver_records_consumed_total{outcome="delisting"}') == num_tombstones
             )

@@ -43,6 +43,7 @@ async def test_ten_thousand_hostile_records_leave_as_categories_dead_letters_or_
             watching.cancel()
             await publish(kafka.bootstrap, topics.listed, [listing(1)])
             await reader.until(num_expected + 1)
+            await worker.has_counted()
             delisted = await worker.metric('shelver_records_consumed_total{outcome="delisting"}')
             assert delisted == num_delistings
             assert worker.get("/healthz")[0] == worker.get("/readyz")[0] == 200

@@ -28,6 +28,7 @@ from stream_app.process_guard import guarded
 from tests.conftest import TopicNames
 
 PATIENCE_SECONDS = 120.0
+IN_FLIGHT = ("shelver_batches_in_flight", "shelver_explanation_batches_in_flight")
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,12 @@ class Worker:
         _, text = await asyncio.to_thread(self.get, "/metrics")
         lines = (line for line in text.splitlines() if line.startswith(name) and line[len(name)] in " {")
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    async def has_counted(self) -> None:
+        """Wait until what came out is counted: a batch is, after the brokers have confirmed it."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while any([await self.metric(name) for name in IN_FLIGHT]):
+                await asyncio.sleep(0.05)
 
     async def stop(self, number: int = signal.SIGTERM, *, seconds: float = 30) -> int:
         """Send a signal and return the exit code."""
