@@ -9,21 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, for_code
-from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.dead_letters import read_failure, replay_headers
-from stream_app.acls import COORDINATOR_POLL_SECONDS
 from stream_app.broker_settings import BrokerSettings
 from stream_app.brokers import max_record_bytes, reach
 from stream_app.catalogue_publishing import BATCH_OVERHEAD_BYTES, DELIVERY_SECONDS, DeliveryError, Pace
-from stream_app.dead_letter_reading import ANSWER_SECONDS, Letters, open_letters, read
 from stream_app.errors import TopicError
 from stream_app.replaying import Memory, Refusal, Selection, refusal, source_place
 from stream_app.topic_ids import commit_metadata, is_of_another_topic
+from stream_app.topic_reading import Stretch, committed_offsets, open_stretch, read
 
 REMEMBER_SECONDS = 1.0
 STOP_SECONDS = 5.0
@@ -47,7 +44,7 @@ class ReplayProgress:
     """How far a replay has come; true also when it was interrupted.
 
     Attributes:
-        num_letters: Letters to read, those that filters leave out too; an upper bound.
+        num_letters: Stretch to read, those that filters leave out too; an upper bound.
         num_read: Of these, how many were read.
         num_replayed: Letters that the brokers confirmed, back in their topic.
         num_known: Letters that were dealt with before.
@@ -91,8 +88,8 @@ async def replay(
         AccessError: the brokers turn this client away, or do not allow what it needs.
         DeliveryError: the brokers stopped answering, or taking letters.
     """
-    async with open_letters(brokers, topic, since=options.since, group=group, writes=sources) as letters:
-        progress.num_letters = letters.num_letters
+    async with open_stretch(brokers, topic, since=options.since, group=group, writes=sources) as letters:
+        progress.num_letters = letters.num_records
         limits = await _limits(letters, sources)
         memories = await _memories(group, letters, again=options.again)
         producer = AIOKafkaProducer(
@@ -118,7 +115,7 @@ async def replay(
 class _Run:
     def __init__(
         self,
-        letters: Letters,
+        letters: Stretch,
         memories: dict[TopicPartition, Memory],
         producer: AIOKafkaProducer,
         options: ReplayOptions,
@@ -248,14 +245,14 @@ async def _close(producer: AIOKafkaProducer, run: _Run) -> None:
             await producer.client.close()
 
 
-async def _memories(group: str, letters: Letters, *, again: bool) -> dict[TopicPartition, Memory]:
+async def _memories(group: str, letters: Stretch, *, again: bool) -> dict[TopicPartition, Memory]:
     partitions = list(letters.ends)
     starts = await letters.consumer.beginning_offsets(partitions)
     memories = {partition: Memory(starts[partition]) for partition in partitions}
     if again:
         return memories
     async with reach(letters.broker, letters.arguments) as admin:
-        committed = await _committed(admin, group)
+        committed = await committed_offsets(admin, group)
     for partition in partitions:
         place = committed.get(partition)
         if place is None:
@@ -268,28 +265,7 @@ async def _memories(group: str, letters: Letters, *, again: bool) -> dict[TopicP
     return memories
 
 
-async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
-    """The commits of a group; `list_consumer_group_offsets` finds none while the brokers still load them."""
-    async with asyncio.timeout(ANSWER_SECONDS):
-        while True:
-            try:
-                coordinator = await admin.find_coordinator(group)
-                answer = await admin._send_request(OffsetFetchRequest(group, None), coordinator)  # noqa: SLF001
-                if answer.error_code:
-                    raise for_code(answer.error_code)
-                break
-            except KafkaError as error:
-                if not error.retriable:
-                    raise
-            await asyncio.sleep(COORDINATOR_POLL_SECONDS)
-    return {
-        TopicPartition(topic, number): OffsetAndMetadata(offset, metadata)
-        for topic, partitions in answer.topics
-        for number, offset, metadata, *_ in partitions
-    }
-
-
-async def _limits(letters: Letters, sources: Collection[str]) -> dict[str, int]:
+async def _limits(letters: Stretch, sources: Collection[str]) -> dict[str, int]:
     """The largest record that each topic takes, in bytes, less what a batch adds to it."""
     async with reach(letters.broker, letters.arguments) as admin:
         return {topic: await max_record_bytes(admin, topic) - BATCH_OVERHEAD_BYTES for topic in sources}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from schemas.dead_letters import Reason, Stage, read_failure
+from stream_app.commands.times import parse_since
 
 if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SHOWN_BYTES = 1_000
 SHOWN_REFUSALS = 20
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 dead_letters = typer.Typer(
     name="dead-letters",
@@ -38,23 +38,6 @@ Since = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="Leave after so many.")]
 Broker = Annotated[str | None, typer.Option(help="Kafka brokers, kafka://host:port.  [env: SHELVER_BROKER]")]
 AsJson = Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")]
-
-
-def parse_since(text: str, now: datetime) -> datetime:
-    """The moment that ``2h`` (before ``now``) or an ISO time means.
-
-    Raises:
-        SettingsError: it is neither.
-    """
-    from stream_app.errors import SettingsError
-
-    try:
-        if text[-1:] in UNITS and text[:-1].isdecimal():
-            return now - timedelta(**{UNITS[text[-1]]: int(text[:-1])})
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise SettingsError(f"--since {text[:40]!r} is no time; write 2h or 2026-01-31T12:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @dead_letters.command("list")
@@ -96,12 +79,12 @@ async def _list(
 ) -> Counter[str]:
     from contextlib import aclosing
 
-    from stream_app.dead_letter_reading import open_letters, read
     from stream_app.record_batches import read_any_batch
+    from stream_app.topic_reading import open_stretch, read
 
     read_any_batch(settings.max_unpacked_bytes)
     counts: Counter[str] = Counter()
-    async with open_letters(settings, settings.dead_letter_topic, since=since) as letters:
+    async with open_stretch(settings, settings.dead_letter_topic, since=since) as letters:
         found = read(letters)
         async with aclosing(found):
             async for letter in found:
