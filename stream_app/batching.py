@@ -4,8 +4,9 @@ Whole fetches come in, one partition each; batches go out that may hold records 
 fetches are merged, large ones are split, and the order within a partition is kept.
 """
 
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -82,15 +83,31 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records that go through the model together, and the spans that they acknowledge."""
+    """Records that go through the model together, and the spans that they acknowledge.
+
+    Attributes:
+        records: in order of arrival.
+        spans: runs of them, by partition.
+        arrived_at: when each came in, seconds by the clock of who added it.
+    """
 
     records: tuple[Record, ...]
     spans: tuple[Span, ...]
+    arrived_at: tuple[float, ...] = ()
 
     @cached_property
     def num_bytes(self) -> int:
         """Bytes of all keys, values and headers."""
         return sum(record_bytes(record) for record in self.records)
+
+    @property
+    def oldest_timestamp_ms(self) -> float:
+        """The earliest timestamp that a record has; infinity when none has one."""
+        return _oldest_timestamp_ms(self.records)
+
+
+def _oldest_timestamp_ms(records: Iterable[Record]) -> float:
+    return min((record.timestamp for record in records if record.timestamp >= 0), default=math.inf)
 
 
 def record_bytes(record: Record) -> int:
@@ -135,6 +152,14 @@ class BatchFormer:
         return self._num_bytes
 
     @property
+    def oldest_timestamp_ms(self) -> float:
+        """The earliest timestamp of a record that waits; infinity when none has one."""
+        return min(
+            (_oldest_timestamp_ms(each.fetched.records[each.position :]) for each in self._waiting),
+            default=math.inf,
+        )
+
+    @property
     def has_room(self) -> bool:
         """Whether more should be fetched: below the byte bound and below a batch or two of records."""
         settings = self._settings
@@ -166,6 +191,7 @@ class BatchFormer:
             raise LookupError("no record waits for a batch")
         records: list[Record] = []
         spans: list[Span] = []
+        arrived_at: list[float] = []
         room_bytes = self._settings.max_batch_bytes
         while self._waiting and len(records) < self._settings.max_batch:
             taken, num_bytes = self._take_from_first(
@@ -176,8 +202,9 @@ class BatchFormer:
             room_bytes -= num_bytes
             records.extend(taken)
             spans.append(self._span(taken))
+            arrived_at += [self._waiting[0].arrived_at] * len(taken)
             self._forget_taken(len(taken), num_bytes)
-        return Batch(tuple(records), tuple(spans))
+        return Batch(tuple(records), tuple(spans), tuple(arrived_at))
 
     def clear(self) -> None:
         """Drop everything that waits: partitions were revoked, the next owner reads it again."""

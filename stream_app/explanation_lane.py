@@ -22,7 +22,7 @@ from stream_app.explanation_requests import (
     with_listings,
 )
 from stream_app.lanes import Lane, Turn
-from stream_app.metrics import PipelineStep
+from stream_app.metrics import LaneKind, PipelineStep
 from stream_app.pipeline import Collaborators
 from stream_app.preparing import Picture
 from stream_app.publishing import Outgoing
@@ -47,6 +47,8 @@ class ExplanationLane(Lane):
         on_room: called when more records may be fetched.
         clock: seconds on a clock that never goes back.
     """
+
+    kind = LaneKind.EXPLANATIONS
 
     def __init__(
         self,

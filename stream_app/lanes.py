@@ -6,13 +6,18 @@ watch over what hangs are here.
 
 import asyncio
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Batch, BatchFormer, BatchSettings, Fetched
+from stream_app.metrics import LaneKind
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +27,9 @@ class LaneGauges(Protocol):
 
     def queue_depth(self, num_records: int, num_bytes: int) -> None:
         """Set what has been fetched and waits for a batch."""
+
+    def queue_waits(self, seconds: NDArray[np.float64]) -> None:
+        """Record how long the records of a batch have waited for it, shape (N,)."""
 
     def batches_in_flight(self, num_batches: int) -> None:
         """Set how many batches are between forming and acknowledgement."""
@@ -73,6 +81,8 @@ class Lane(ABC):
         clock: seconds on a clock that never goes back.
     """
 
+    kind: ClassVar[LaneKind]
+
     def __init__(
         self,
         settings: BatchSettings,
@@ -91,6 +101,7 @@ class Lane(ABC):
         self._former = BatchFormer(settings)
         self._arrived = asyncio.Event()
         self._in_flight: dict[asyncio.Task[None], float] = {}
+        self._batches: dict[asyncio.Task[None], Batch] = {}
         self._slots = asyncio.Semaphore(settings.max_in_flight)
         self._last_turn: Turn | None = None
         self._refused_generation = -1
@@ -125,6 +136,12 @@ class Lane(ABC):
     def last_moved_at(self) -> float:
         """When a batch was last done or went on, by the lane's clock; minus infinity when none was yet."""
         return self._last_moved_at
+
+    @property
+    def oldest_timestamp_ms(self) -> float:
+        """The earliest timestamp of a record that waits or is worked on; infinity when none has one."""
+        in_flight = (batch.oldest_timestamp_ms for batch in self._batches.values())
+        return min(self._former.oldest_timestamp_ms, min(in_flight, default=math.inf))
 
     def goes_on(self) -> None:
         """Tell that batches in flight, which may take long, have come further; safe from any thread."""
@@ -180,6 +197,7 @@ class Lane(ABC):
                 continue
         had_room = self._former.has_room
         batch = self._former.take()
+        self._gauges.queue_waits(self._clock() - np.asarray(batch.arrived_at))
         self._show_queue()
         if self._former.has_room and not had_room:
             self._on_room()
@@ -192,6 +210,7 @@ class Lane(ABC):
         self._last_turn = Turn(self._last_turn)
         task = batches.create_task(self._work(batch, self._last_turn))
         self._in_flight[task] = self._clock()
+        self._batches[task] = batch
         self._gauges.batches_in_flight(len(self._in_flight))
         task.add_done_callback(self._finished)
 
@@ -201,7 +220,7 @@ class Lane(ABC):
         self._last_moved_at = self._clock()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._in_flight[task]
+        del self._in_flight[task], self._batches[task]
         self._gauges.batches_in_flight(len(self._in_flight))
         self._slots.release()
         if not self._in_flight:

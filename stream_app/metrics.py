@@ -1,19 +1,20 @@
 """Every metric of the service: declared here, recorded in the domain's words, exposed as text.
 
-The only module that knows prometheus_client. Labels hold values of enums and the loaded model's name and
-version, never an id, a URL, a topic or an exception's text, so traffic does not add series.
+Together with `metric_collectors` the only module that knows prometheus_client. Labels hold values of enums,
+the loaded model's name, version and categories, and numbers of assigned partitions, never an id, a URL, a
+topic or an exception's text, so traffic does not add series.
 Each `ServiceMetrics` has a registry of its own: two services in one process do not collide.
 """
 
 from __future__ import annotations
 
 import platform
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib.metadata import version as distribution_version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +29,17 @@ from prometheus_client import (
     ProcessCollector,
 )
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from models.errors import ImageReason
 from models.evidence_cache import EvidenceLookup, Modality
 from schemas.dead_letters import Reason, Stage
 from stream_app.image_cache import ImageLookup
+from stream_app.metric_collectors import BulkHistogram, CategoryCounter, LaneLags, WithoutCreationTimes
 
 SECONDS_PER_DAY = 86_400.0
 STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LATENCY_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _OPENMETRICS_TYPE = "application/openmetrics-text"
@@ -65,6 +66,21 @@ class PipelineStep(StrEnum):
     EXPLAIN = "explain"
 
 
+class LaneKind(StrEnum):
+    """What the records of a topic that is read are."""
+
+    LISTINGS = "listings"
+    EXPLANATIONS = "explanations"
+    CORRECTIONS = "corrections"
+
+
+class GpuMemory(StrEnum):
+    """Memory of the GPU that the model is on."""
+
+    USED = "used"
+    TOTAL = "total"
+
+
 class CommitOutcome(StrEnum):
     """How an offset commit ended."""
 
@@ -75,15 +91,28 @@ class CommitOutcome(StrEnum):
 class ExplanationGauges:
     """Where the lane of explanations shows what it holds."""
 
-    def __init__(self, gauge: Callable[[str, str], Gauge]) -> None:
+    def __init__(
+        self,
+        gauge: Callable[[str, str], Gauge],
+        histogram: Callable[[str, str, Sequence[float]], BulkHistogram],
+    ) -> None:
         self._records = gauge("explanation_queue_records", "Requests fetched and waiting to be explained.")
         self._bytes = gauge("explanation_queue_bytes", "Bytes of these requests.")
+        self._wait = histogram(
+            "explanation_queue_wait_seconds",
+            "From the arrival of a request in the worker to its batch.",
+            STAGE_BUCKETS_SECONDS,
+        )
         self._in_flight = gauge("explanation_batches_in_flight", "Batches of requests being explained.")
 
     def queue_depth(self, num_records: int, num_bytes: int) -> None:
         """Set what has been fetched and waits."""
         self._records.set(num_records)
         self._bytes.set(num_bytes)
+
+    def queue_waits(self, seconds: NDArray[np.float64]) -> None:
+        """Record how long the requests of a batch have waited for it."""
+        self._wait.observe_all(seconds)
 
     def batches_in_flight(self, num_batches: int) -> None:
         """Set how many batches are between forming and acknowledgement."""
@@ -99,52 +128,6 @@ class AgeFault(StrEnum):
 
 PICTURE_USED = "used"
 PICTURE_SKIPPED = "skipped"
-
-
-class BulkHistogram(Collector):
-    """A histogram that records a whole batch in one step.
-
-    Args:
-        name: full metric name.
-        description: one sentence for the exposition.
-        bounds: upper bounds of the buckets, ascending, without infinity.
-    """
-
-    def __init__(self, name: str, description: str, bounds: Sequence[float]) -> None:
-        self._name = name
-        self._description = description
-        self._bounds = np.asarray(bounds, dtype=np.float64)
-        self._counts = np.zeros(len(bounds) + 1, dtype=np.int64)
-        self._sum = 0.0
-        self._lock = threading.Lock()
-
-    def observe_all(self, values: NDArray[np.float64]) -> None:
-        """Record finite values, shape (N,)."""
-        buckets = np.searchsorted(self._bounds, values, side="left")
-        counts = np.bincount(buckets, minlength=len(self._counts))
-        with self._lock:
-            self._counts += counts
-            self._sum += float(values.sum())
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield the histogram as cumulative buckets."""
-        with self._lock:
-            cumulative, total = self._counts.cumsum().tolist(), self._sum
-        bounds = [*map(str, self._bounds.tolist()), "+Inf"]
-        buckets = [(bound, float(count)) for bound, count in zip(bounds, cumulative, strict=True)]
-        yield HistogramMetricFamily(self._name, self._description, buckets=buckets, sum_value=total)
-
-
-class _WithoutCreationTimes(Collector):
-    """A registry without its `_created` series: one for each counter, and no rule or dashboard reads them."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterable[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield metric
 
 
 class ServiceMetrics:
@@ -181,6 +164,23 @@ class ServiceMetrics:
     def assigned(self, num_events: int = 1) -> None:
         """Count categories whose delivery the broker confirmed."""
         self._assigned.inc(num_events)
+
+    def categorised(
+        self,
+        codes: Sequence[int | str],
+        columns: NDArray[np.int64],
+        confidences: NDArray[np.floating[Any]],
+    ) -> None:
+        """Count which categories a batch got, and record their probabilities.
+
+        Args:
+            codes: the categories of the version that scored it.
+            columns: the position of each event's category among them, shape (N,).
+            confidences: its probability, shape (N,).
+        """
+        self._categories.count(codes, columns)
+        # A softmax in float32 may sum to a little more than 1.
+        self._confidence.observe_all(np.minimum(confidences, 1.0))
 
     def explained(self, ages_seconds: Sequence[float], num_computed: int) -> None:
         """Count answers whose delivery the broker confirmed.
@@ -258,14 +258,48 @@ class ServiceMetrics:
         self._queue_records.set(num_records)
         self._queue_bytes.set(num_bytes)
 
+    def queue_waits(self, seconds: NDArray[np.float64]) -> None:
+        """Record how long the records of a batch have waited for it."""
+        self._queue_wait.observe_all(seconds)
+
     def batches_in_flight(self, num_batches: int) -> None:
         """Set how many batches are between forming and acknowledgement."""
         self._in_flight.set(num_batches)
 
-    def progress(self, lag_records: int, num_stalled: int) -> None:
-        """Set the records not dealt with in the partitions of this worker, and how many of these stall."""
-        self._lag.set(lag_records)
+    def batch_limit(self, num_records: int) -> None:
+        """Set the most events that a micro-batch may have."""
+        self._batch_limit.set(num_records)
+
+    def progress(
+        self,
+        lags: Mapping[tuple[LaneKind, int], int],
+        ages_seconds: Mapping[LaneKind, float],
+        num_stalled: int,
+    ) -> None:
+        """Set what is not dealt with in the partitions of this worker.
+
+        Args:
+            lags: records, by lane and partition; all partitions that are assigned and whose lag is known.
+            ages_seconds: of the oldest such record of each lane; 0 for those left out.
+            num_stalled: partitions that stand still.
+        """
+        self._lag.set(sum(lags.values()))
+        self._partition_lag.set((lane, partition, lag) for (lane, partition), lag in lags.items())
+        for lane, gauge in self._watermark_age.items():
+            gauge.set(ages_seconds.get(lane, 0.0))
         self._stalled.set(num_stalled)
+
+    def gpu(self, used_bytes: float, total_bytes: float, utilisation: float) -> None:
+        """Set how much of the GPU is in use; NaN for what is not known.
+
+        Args:
+            used_bytes: memory in use, by other processes too.
+            total_bytes: memory that it has.
+            utilisation: share of the time in which it computed, 0 to 1.
+        """
+        self._gpu_memory[GpuMemory.USED].set(used_bytes)
+        self._gpu_memory[GpuMemory.TOTAL].set(total_bytes)
+        self._gpu_utilisation.set(utilisation)
 
     def loop_lag(self, seconds: float) -> None:
         """Set the most that the event loop was late lately."""
@@ -279,8 +313,15 @@ class ServiceMetrics:
         """Count one offset commit that failed; its records are read again or committed later."""
         self._commits[CommitOutcome.FAILED].inc()
 
-    def model_loaded(self, name: str, version: str) -> None:
-        """Name the model version that scores from now on; it replaces the one before, in one series."""
+    def model_loaded(self, name: str, version: str, codes: Sequence[int | str] = ()) -> None:
+        """Name the model version that scores from now on; it replaces the one before, in one series.
+
+        Args:
+            name: of the model.
+            version: that scores.
+            codes: its categories.
+        """
+        self._categories.follow(codes)
         self._model.info({"name": name, "version": version})
         self._model_loaded_at.set_to_current_time()
 
@@ -294,23 +335,29 @@ class ServiceMetrics:
             The body and its content type.
         """
         encode, content_type = choose_encoder(OPENMETRICS if _OPENMETRICS_TYPE in accept.lower() else "")
-        return encode(_WithoutCreationTimes(self.registry)), content_type
+        return encode(WithoutCreationTimes(self.registry)), content_type
 
     def _declare_event_metrics(self) -> None:
         consumed = self._counter("records_consumed", "Records read from the listings topic.", "outcome")
         self._consumed = {kind: consumed.labels(kind) for kind in RecordKind}
         self._assigned = self._counter("assigned", "Categories published and confirmed by the broker.")
+        self._categories = CategoryCounter(
+            "shelver_categories_assigned", "Categories published, by category of the model that serves."
+        )
+        self.registry.register(self._categories)
+        self._confidence = self._bulk_histogram(
+            "confidence", "Probability of the assigned category.", CONFIDENCE_BUCKETS
+        )
         self._explained = self._counter("explained", "Explanations published and confirmed by the broker.")
         self._explanations_shared = self._counter(
             "explanations_shared", "Of these, answered with what was computed for another request."
         )
-        self._explanation_latency = BulkHistogram(
-            "shelver_explanation_latency_seconds",
+        self._explanation_latency = self._bulk_histogram(
+            "explanation_latency_seconds",
             "From the broker's timestamp of a request to its published explanation.",
             LATENCY_BUCKETS_SECONDS,
         )
-        self.registry.register(self._explanation_latency)
-        self.explanation_gauges = ExplanationGauges(self._gauge)
+        self.explanation_gauges = ExplanationGauges(self._gauge, self._bulk_histogram)
         dead_letters = self._counter(
             "dead_letters", "Records sent to the dead letter topic, by stage and reason.", "stage", "reason"
         )
@@ -336,12 +383,11 @@ class ServiceMetrics:
             for modality in Modality
             for lookup in EvidenceLookup
         }
-        self._latency = BulkHistogram(
-            "shelver_event_latency_seconds",
+        self._latency = self._bulk_histogram(
+            "event_latency_seconds",
             "From the broker's timestamp of a listing to its published category.",
             LATENCY_BUCKETS_SECONDS,
         )
-        self.registry.register(self._latency)
         age_faults = self._counter(
             "event_age_out_of_range", "Events whose age cannot be true, kept out of the latency.", "fault"
         )
@@ -354,6 +400,7 @@ class ServiceMetrics:
             buckets=BATCH_SIZE_BUCKETS,
             registry=self.registry,
         )
+        self._batch_limit = self._gauge("batch_limit_records", "Most events in a micro-batch.")
         stage_seconds = Histogram(
             "shelver_stage_seconds",
             "Time of one batch in one step.",
@@ -366,8 +413,21 @@ class ServiceMetrics:
         self._retries = {step: retries.labels(step) for step in PipelineStep}
         self._queue_records = self._gauge("queue_records", "Records fetched and waiting for a batch.")
         self._queue_bytes = self._gauge("queue_bytes", "Bytes of the records waiting for a batch.")
+        self._queue_wait = self._bulk_histogram(
+            "queue_wait_seconds",
+            "From the arrival of a record in the worker to its batch.",
+            STAGE_BUCKETS_SECONDS,
+        )
         self._in_flight = self._gauge("batches_in_flight", "Batches between forming and acknowledgement.")
         self._lag = self._gauge("consumer_lag_records", "Records not dealt with in this worker's partitions.")
+        self._partition_lag = LaneLags(
+            "shelver_partition_lag_records", "Records not dealt with, by lane and partition of this worker."
+        )
+        self.registry.register(self._partition_lag)
+        ages = self._gauge(
+            "watermark_age_seconds", "Age of the oldest record not dealt with, by lane; 0 when none.", "lane"
+        )
+        self._watermark_age = {lane: ages.labels(lane) for lane in LaneKind}
         self._stalled = self._gauge("partitions_stalled", "Partitions with records and without progress.")
         commits = self._counter("commits", "Offset commits, by how they ended.", "outcome")
         self._commits = {outcome: commits.labels(outcome) for outcome in CommitOutcome}
@@ -379,6 +439,13 @@ class ServiceMetrics:
         self._model = Info("shelver_model", "The model version that scores.", registry=self.registry)
         self._model.info({"name": "", "version": ""})
         self._model_loaded_at = self._gauge("model_loaded_timestamp_seconds", "When that version was loaded.")
+        gpu_memory = self._gauge(
+            "gpu_memory_bytes", "Memory of the GPU that the model is on; 0 on a CPU.", "kind"
+        )
+        self._gpu_memory = {kind: gpu_memory.labels(kind) for kind in GpuMemory}
+        self._gpu_utilisation = self._gauge(
+            "gpu_utilisation_ratio", "Share of the time in which that GPU computed; 0 on a CPU."
+        )
         build = Info("shelver_build", "The running release.", registry=self.registry)
         build.info({"version": distribution_version("shelver"), "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
@@ -388,5 +455,10 @@ class ServiceMetrics:
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(f"shelver_{name}", description, labels, registry=self.registry)
 
-    def _gauge(self, name: str, description: str) -> Gauge:
-        return Gauge(f"shelver_{name}", description, registry=self.registry)
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(f"shelver_{name}", description, labels, registry=self.registry)
+
+    def _bulk_histogram(self, name: str, description: str, bounds: Sequence[float]) -> BulkHistogram:
+        histogram = BulkHistogram(f"shelver_{name}", description, bounds)
+        self.registry.register(histogram)
+        return histogram

@@ -22,7 +22,7 @@ from stream_app.cascading import texts_of, without_certain_pictures
 from stream_app.dead_letters import dead_letters, failure_of
 from stream_app.inference import Inference
 from stream_app.lanes import Lane, Turn, all_of
-from stream_app.metrics import PipelineStep, ServiceMetrics
+from stream_app.metrics import LaneKind, PipelineStep, ServiceMetrics
 from stream_app.overtaking import Overtaking, Part
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
 from stream_app.publishing import Outgoing, Publisher
@@ -61,6 +61,8 @@ class ListingLane(Lane):
         on_room: called when more records may be fetched.
         clock: seconds on a clock that never goes back.
     """
+
+    kind = LaneKind.LISTINGS
 
     def __init__(
         self,
@@ -169,6 +171,9 @@ class ListingLane(Lane):
         metrics.listings_consumed(len(decoded.listings) + len(decoded.rejected))
         metrics.delistings(decoded.num_delistings)
         metrics.assigned(len(scored.listings))
+        if scored.scores is not None:
+            chances = scored.scores.probabilities_BC
+            metrics.categorised(scored.labels.codes, chances.argmax(axis=1), chances.max(axis=1))
         self._count_pictures(scored)
         now_ms = time.time() * 1000
         metrics.latencies([(now_ms - listing.record.timestamp) / 1000 for listing in scored.listings])

@@ -149,9 +149,24 @@ class ProgressTracker:
         self._watched = watched
 
     @property
-    def lag(self) -> int:
-        """Records not dealt with in all assigned partitions whose lag is known."""
-        return sum(each.reading.lag or 0 for each in self._watched.values())
+    def lags(self) -> Mapping[TopicPartition, int]:
+        """Records not dealt with, by assigned partition whose lag is known."""
+        return {
+            partition: each.reading.lag
+            for partition, each in self._watched.items()
+            if each.reading.lag is not None
+        }
+
+    def seconds_unfetched(self, topic: str) -> float:
+        """How long a partition of a topic has had records of which none is handed over; 0 when none has."""
+        return max(
+            (
+                each.held.seconds
+                for partition, each in self._watched.items()
+                if partition.topic == topic and each.reading.undone is None
+            ),
+            default=0.0,
+        )
 
     def stalls(self, seconds: float) -> list[Stall]:
         """Partitions that have not moved for longer than ``seconds``, the worst first."""

@@ -10,7 +10,7 @@ from stream_app.acknowledgement import TopicPartition
 from stream_app.broker_questions import ANSWER_SECONDS, BrokerAnswers, BrokerQuestions
 from stream_app.errors import FatalError
 from stream_app.fetching import Flow
-from stream_app.metrics import ServiceMetrics
+from stream_app.metrics import LaneKind, ServiceMetrics
 from stream_app.progress import HeldFor, ProgressTracker, Reading
 from stream_app.settings import Settings
 
@@ -21,6 +21,14 @@ MAX_INTERVAL_SECONDS = 5.0
 
 class WatchedLane(Protocol):
     """What is asked of a lane."""
+
+    @property
+    def kind(self) -> LaneKind:
+        """What its records are."""
+
+    @property
+    def oldest_timestamp_ms(self) -> float:
+        """The earliest timestamp of a record that waits or is worked on; infinity when none has one."""
 
     @property
     def has_room(self) -> bool:
@@ -164,4 +172,20 @@ class ProgressWatch:
         for fault in faults:
             logger.error("no progress: %s", fault)
         self.faults = faults
-        self._metrics.progress(self._tracker.lag, len(stalls))
+        self._show(len(stalls))
+
+    def _show(self, num_stalled: int) -> None:
+        now_ms = time.time() * 1000
+        self._metrics.progress(
+            {
+                (self._lanes[partition.topic].kind, partition.partition): lag
+                for partition, lag in self._tracker.lags.items()
+            },
+            {
+                lane.kind: max(
+                    (now_ms - lane.oldest_timestamp_ms) / 1000, self._tracker.seconds_unfetched(topic)
+                )
+                for topic, lane in self._lanes.items()
+            },
+            num_stalled,
+        )

@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
+from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
 from stream_app.broker_questions import BrokerQuestions
 from stream_app.codecs import require_codecs
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, GroupMember, WholeFetchApp, assigned_partitions, group_is_joined
+from stream_app.gpu_watch import open_gpu, watch_gpu
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference
@@ -123,7 +125,10 @@ class Service:
             on_lookup=self.metrics.evidence_looked_up,
         )
         owned.callback(self._inference.stop)
-        self.metrics.model_loaded(self._inference.classifier.name, self._inference.classifier.version)
+        classifier = self._inference.classifier
+        self.metrics.model_loaded(classifier.name, classifier.version, classifier.labels.codes)
+        self.metrics.batch_limit(settings.max_batch)
+        await self._watch_gpu(classifier)
         pictures = await owned.enter_async_context(
             ImageFetcher(settings, on_lookup=self.metrics.picture_looked_up)
         )
@@ -171,6 +176,11 @@ class Service:
             metrics=self.metrics,
         )
         self._run("watch on progress", self._progress.run())
+
+    async def _watch_gpu(self, classifier: Classifier) -> None:
+        gpu = await asyncio.to_thread(open_gpu, classifier.device)
+        if gpu is not None:
+            self._run("watch on the GPU", watch_gpu(gpu, on_reading=self.metrics.gpu))
 
     def _run(self, name: str, part: Coroutine[Any, Any, None]) -> None:
         running = asyncio.create_task(part, name=name)

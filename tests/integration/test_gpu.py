@@ -20,6 +20,7 @@ from models.precision import Precision
 from models.repository import ModelRepository
 from models.runtime import Classifier
 from schemas.catalogue import read_catalogue
+from stream_app.gpu_watch import open_gpu
 from stream_app.inference import score_listings
 from stream_app.memory import BatchCap
 from stream_app.preparing import decode_records, prepare_listings
@@ -36,6 +37,7 @@ from pathlib import Path
 import torch
 from models.runtime import Classifier
 from stream_app.errors import FatalError
+from stream_app.gpu_watch import open_gpu
 from stream_app.inference import score_listings
 from tests.integration.test_gpu import prepared
 classifier = Classifier.load(Path(sys.argv[1]), torch.device("cuda"))
@@ -186,3 +188,12 @@ def test_graphs_that_do_not_fit_in_memory_are_left_out(on_gpu: Classifier) -> No
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
     torch.testing.assert_close(found_NC, expected_NC, atol=1e-4, rtol=1e-4)
+
+
+def test_the_driver_tells_memory_and_utilisation_of_the_device(on_gpu: Classifier) -> None:
+    gpu = open_gpu(on_gpu.device)
+    assert gpu is not None
+    reading = gpu.read()
+    assert torch.cuda.memory_allocated() <= reading.used_bytes <= reading.total_bytes
+    assert reading.total_bytes >= torch.cuda.get_device_properties(on_gpu.device).total_memory
+    assert 0.0 <= reading.utilisation <= 1.0

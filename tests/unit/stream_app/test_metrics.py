@@ -1,9 +1,13 @@
 """What a scraper sees."""
 
+import math
 import random
 import threading
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain_text
 from prometheus_client.registry import CollectorRegistry
@@ -11,7 +15,8 @@ from prometheus_client.registry import CollectorRegistry
 from models.errors import ImageReason
 from models.evidence_cache import EvidenceLookup, Modality
 from schemas.dead_letters import Reason, Stage
-from stream_app.metrics import PipelineStep, ServiceMetrics
+from stream_app.metric_collectors import CategoryCounter
+from stream_app.metrics import LaneKind, PipelineStep, ServiceMetrics
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 PROMETHEUS_3 = (
@@ -158,10 +163,16 @@ def test_a_reloaded_model_replaces_the_one_before(metrics: ServiceMetrics) -> No
     assert len(samples(metrics)) == num_series
 
 
-def test_traffic_adds_no_series(metrics: ServiceMetrics) -> None:
+def test_neither_hostile_traffic_nor_reloads_add_series(metrics: ServiceMetrics) -> None:
+    codes = [*range(26), '"} evil{x="']
+    metrics.model_loaded("fusion", "1", codes)
     num_series = len(samples(metrics))
     choose = random.Random(1)  # noqa: S311 - traffic, no secret
-    for _ in range(10_000):
+    for number in range(10_000):
+        if number % 200 == 0:
+            metrics.model_loaded(f"fusion\n{number}", str(number), codes)
+        metrics.categorised([f"https://{number}.example", "other"], np.array([0, 0, 1]), np.full(3, 0.5))
+        metrics.categorised(codes, np.array([26]), np.array([1.0000001], np.float32))
         metrics.listings_consumed()
         metrics.dead_lettered(choose.choice(list(Stage)), choose.choice(list(Reason)))
         metrics.picture(choose.choice([None, *ImageReason]))
@@ -171,6 +182,89 @@ def test_traffic_adds_no_series(metrics: ServiceMetrics) -> None:
         metrics.batch_scored(choose.randrange(1, 2_000))
     assert len(samples(metrics)) == num_series
     assert num_series <= 500
+
+
+def test_categories_are_counted_by_code_and_confidence_by_bucket(metrics: ServiceMetrics) -> None:
+    metrics.model_loaded("fusion", "1", [2583, "books"])
+    metrics.categorised([2583, "books"], np.array([1, 1, 0]), np.array([0.95, 0.15, 1.0000001], np.float32))
+    assert value(metrics, "shelver_categories_assigned_total", category="2583") == 1
+    assert value(metrics, "shelver_categories_assigned_total", category="books") == 2
+    assert value(metrics, "shelver_categories_assigned_total", category="other") == 0
+    assert value(metrics, "shelver_confidence_bucket", le="0.2") == 1
+    assert value(metrics, "shelver_confidence_bucket", le="1.0") == 3
+    assert value(metrics, "shelver_confidence_count") == 3
+
+
+def test_a_batch_of_the_version_before_is_counted_under_the_categories_that_are_left(
+    metrics: ServiceMetrics,
+) -> None:
+    metrics.model_loaded("fusion", "1", ["a", "b"])
+    metrics.categorised(["a", "b"], np.array([0, 1, 1]), np.ones(3))
+    metrics.model_loaded("fusion", "2", ["b", "c"])
+    metrics.categorised(["a", "b"], np.array([0, 1]), np.ones(2))
+    found = {
+        labels: number
+        for (name, labels), number in samples(metrics).items()
+        if name == "shelver_categories_assigned_total"
+    }
+    assert found == {
+        frozenset({("category", "b")}): 3,
+        frozenset({("category", "c")}): 0,
+        frozenset({("category", "other")}): 1,
+    }
+
+
+@given(
+    codes=st.lists(st.one_of(st.integers(), st.text(max_size=20)), unique_by=str, min_size=1, max_size=300),
+    data=st.data(),
+)
+def test_whatever_the_categories_are_each_event_is_counted_once_and_series_are_bounded(
+    codes: list[int | str], data: st.DataObject
+) -> None:
+    counter = CategoryCounter("shelver_categories_assigned", "")
+    counter.follow(codes)
+    columns = data.draw(st.lists(st.integers(0, len(codes) - 1), max_size=20))
+    counter.count(codes, np.array(columns, np.int64))
+    counted = [sample.value for family in counter.collect() for sample in family.samples]
+    assert len(counted) <= 101
+    assert sum(counted) == len(columns)
+    assert sum(1 for number in counted if number) <= len(set(columns))
+
+
+def test_partitions_that_are_taken_away_disappear(metrics: ServiceMetrics) -> None:
+    metrics.progress(
+        {(LaneKind.LISTINGS, 0): 3, (LaneKind.LISTINGS, 11): 4, (LaneKind.EXPLANATIONS, 0): 0},
+        {LaneKind.LISTINGS: 2.5},
+        1,
+    )
+    assert value(metrics, "shelver_partition_lag_records", lane="listings", partition="11") == 4
+    assert value(metrics, "shelver_partition_lag_records", lane="explanations", partition="0") == 0
+    assert value(metrics, "shelver_consumer_lag_records") == 7
+    assert value(metrics, "shelver_watermark_age_seconds", lane="listings") == 2.5
+    assert value(metrics, "shelver_watermark_age_seconds", lane="corrections") == 0
+    metrics.progress({(LaneKind.LISTINGS, 0): 2}, {}, 0)
+    partitions = [labels for name, labels in samples(metrics) if name == "shelver_partition_lag_records"]
+    assert partitions == [frozenset({("lane", "listings"), ("partition", "0")})]
+    assert value(metrics, "shelver_watermark_age_seconds", lane="listings") == 0
+
+
+def test_a_gpu_is_there_at_zero_until_there_is_one(metrics: ServiceMetrics) -> None:
+    assert value(metrics, "shelver_gpu_memory_bytes", kind="total") == 0
+    assert value(metrics, "shelver_gpu_utilisation_ratio") == 0
+    metrics.gpu(2**30, 2**36, math.nan)
+    assert value(metrics, "shelver_gpu_memory_bytes", kind="used") == 2**30
+    assert value(metrics, "shelver_gpu_memory_bytes", kind="total") == 2**36
+    assert math.isnan(value(metrics, "shelver_gpu_utilisation_ratio"))
+
+
+def test_waits_of_a_batch_are_recorded_at_once_for_either_lane(metrics: ServiceMetrics) -> None:
+    metrics.queue_waits(np.array([0.001, 0.3]))
+    metrics.explanation_gauges.queue_waits(np.array([0.02]))
+    metrics.batch_limit(64)
+    assert value(metrics, "shelver_queue_wait_seconds_bucket", le="0.001") == 1
+    assert value(metrics, "shelver_queue_wait_seconds_count") == 2
+    assert value(metrics, "shelver_explanation_queue_wait_seconds_sum") == pytest.approx(0.02)
+    assert value(metrics, "shelver_batch_limit_records") == 64
 
 
 def test_a_label_outside_the_enums_is_refused(metrics: ServiceMetrics) -> None:

@@ -90,7 +90,7 @@ def test_the_lag_is_that_of_all_partitions_where_it_is_known() -> None:
         },
         0.0,
     )
-    assert tracker.lag == 42
+    assert tracker.lags == {PARTITION: 40, OTHER: 2}
 
 
 def test_a_standby_has_nothing_to_stall() -> None:
@@ -106,3 +106,13 @@ def test_time_in_which_the_process_was_frozen_does_not_count() -> None:
     assert held.observe(holds=True, now=900.0) == STEP_SECONDS
     assert held.observe(holds=False, now=901.0) == 0.0
     assert held.observe(holds=True, now=902.0) == 0.0
+
+
+def test_records_that_nobody_fetches_have_waited_since_they_were_first_seen() -> None:
+    tracker = ProgressTracker(STEP_SECONDS)
+    for number in range(5):
+        readings = {PARTITION: Reading(end=50, fetched=10), OTHER: Reading(end=9, fetched=9, undone=4)}
+        tracker.update(readings, number * STEP_SECONDS)
+    assert tracker.seconds_unfetched(PARTITION.topic) == 20
+    tracker.update({OTHER: Reading(end=9, fetched=9, undone=4)}, 25.0)
+    assert tracker.seconds_unfetched(PARTITION.topic) == 0

@@ -10,7 +10,7 @@ from stream_app.acknowledgement import OffsetLedger, Span, TopicPartition
 from stream_app.broker_questions import BrokerAnswers, BrokerQuestions
 from stream_app.errors import FatalError
 from stream_app.fetching import Flow
-from stream_app.metrics import ServiceMetrics
+from stream_app.metrics import LaneKind, ServiceMetrics
 from stream_app.progress_watch import ProgressWatch
 from stream_app.settings import Settings
 from tests.unit.stream_app.records import fetched
@@ -31,6 +31,8 @@ class World:
         self.has_room = True
         self.seconds_in_flight = 0.0
         self.last_moved_at = float("-inf")
+        self.kind = LaneKind.LISTINGS
+        self.oldest_timestamp_ms = float("inf")
         self.flow = Flow(OffsetLedger(), on_commit=lambda _committed: None)
 
     def assigned(self) -> set[TopicPartition]:
@@ -48,6 +50,8 @@ class World:
 
     def monotonic(self) -> float:
         return self.now
+
+    time = monotonic
 
 
 @pytest.fixture
@@ -206,3 +210,22 @@ async def test_a_topic_that_was_made_anew_ends_the_worker_one_that_is_away_does_
     world.topic_ids = {PARTITION.topic: "b2"}
     with pytest.raises(FatalError, match="product-listed was deleted and made anew"):
         await watch.look()
+
+
+async def test_lag_is_shown_for_each_partition_and_the_age_of_the_oldest_record_for_its_lane(
+    world: World, watch: ProgressWatch, metrics: ServiceMetrics
+) -> None:
+    world.ends, world.oldest_timestamp_ms = {PARTITION: 7}, 1_000_000.0
+    await watch.look()
+    exposition = metrics.exposition()[0]
+    assert b'shelver_partition_lag_records{lane="listings",partition="0"} 7.0' in exposition
+    assert b'shelver_watermark_age_seconds{lane="listings"} 5.0' in exposition
+    world.oldest_timestamp_ms = float("inf")
+    for _ in range(4):
+        await watch.look()
+    assert b'shelver_watermark_age_seconds{lane="listings"} 20.0' in metrics.exposition()[0]
+    world.is_joined = False
+    await watch.look()
+    exposition = metrics.exposition()[0]
+    assert b"shelver_partition_lag_records{" not in exposition
+    assert b'shelver_watermark_age_seconds{lane="listings"} 0.0' in exposition
