@@ -35,13 +35,6 @@ def without_certain_pictures(decoded: Decoded, texts: Scored, cascade: Cascade) 
         return decoded
     is_certain = cascade.is_certain(texts.scores.probabilities_BC).tolist()
     skipped = {
-        _place(listing): listing
-        for listing, certain in zip(texts.listings, is_certain, strict=True)
-        if certain
+        listing.place: listing for listing, certain in zip(texts.listings, is_certain, strict=True) if certain
     }
-    return replace(decoded, listings=[skipped.get(_place(each), each) for each in decoded.listings])
-
-
-def _place(listing: Listing) -> tuple[str, int, int]:
-    record = listing.record
-    return record.topic, record.partition, record.offset
+    return replace(decoded, listings=[skipped.get(each.place, each) for each in decoded.listings])

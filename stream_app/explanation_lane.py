@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 
-from models.explain.product import ProductExplainer
 from stream_app.batching import Batch, BatchSettings, Record
 from stream_app.dead_letters import dead_letters, failure_of
 from stream_app.errors import FatalError
@@ -77,7 +76,6 @@ class ExplanationLane(Lane):
         self._parts = parts
         self._listings = listings
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
-        self._explainer: ProductExplainer | None = None
 
     def close(self) -> None:
         """Let the thread go; nothing may be running."""
@@ -118,13 +116,10 @@ class ExplanationLane(Lane):
     def _answer(
         self, requests: list[Request], rejected: list[Rejected], pictures: Mapping[str, Picture]
     ) -> Answered:
-        classifier = self._parts.inference.classifier
-        if self._explainer is None or self._explainer.classifier is not classifier:
-            self._explainer = ProductExplainer(classifier)
         return answer(
             requests,
             rejected,
-            self._explainer,
+            self._parts.inference.serving.explainer,
             pictures,
             max_evaluations=self._settings.explain_max_evaluations,
             goes_on=self.goes_on,

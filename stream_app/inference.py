@@ -1,10 +1,10 @@
-"""The model on its device: a thread for texts, one for what has pictures, one current version."""
+"""The model on its device: a thread for texts, one for what has pictures, and the version that serves."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -13,8 +13,9 @@ import torch
 from models.cascade import Cascade
 from models.errors import NonFiniteScoresError
 from models.evidence_cache import EvidenceCache, EvidenceLookup, Modality
+from models.explain.product import ProductExplainer
 from models.inputs import PreparedBatch, Scores
-from models.repository import ModelRepository
+from models.repository import ModelLocation
 from models.runtime import Classifier, resolve_device
 from schemas.assignments import ModelReference
 from schemas.dead_letters import Stage
@@ -30,12 +31,18 @@ OnLookup = Callable[[Modality, EvidenceLookup, int], None]
 """Told what was done about how many texts or pictures of a batch."""
 
 
-class Inference:
-    """Scores batches, those with and those without pictures on a thread of their own, in the order they come.
+class LoadedVersion:
+    """A version that is checked and warm, with what is learnt about it while it serves.
+
+    Attributes:
+        classifier: the version.
+        cascade: when a text alone is certain; None where every picture is looked at.
+        cap: the most rows with pictures that are known to fit in memory.
+        text_cap: the same of rows without.
 
     Args:
-        classifier: a loaded and warm version.
-        cap: the most rows that are known to fit in memory.
+        classifier: a loaded version.
+        cap: as the attribute.
         cascade: whether pictures are left out where the text alone is certain.
 
     Raises:
@@ -43,71 +50,90 @@ class Inference:
     """
 
     def __init__(self, classifier: Classifier, cap: BatchCap | None = None, *, cascade: bool = False) -> None:
-        self._classifier = classifier
-        self.cascade = None
-        if cascade:
-            self.cascade = Cascade.required(classifier.cascade, f"{classifier.name}@{classifier.version}")
-        self._cap = cap or BatchCap()
-        self._text_cap = self._cap.another()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
-        self._text_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference of texts")
+        self.classifier = classifier
+        self.cascade = Cascade.required(classifier.cascade, str(self)) if cascade else None
+        self.cap = cap or BatchCap()
+        self.text_cap = self.cap.another()
 
     @classmethod
     def load(
         cls,
+        location: ModelLocation,
         settings: InferenceSettings,
         *,
         max_batch: int,
         on_retry: Callable[[], None] = lambda: None,
         on_lookup: OnLookup = lambda _modality, _lookup, _num: None,
     ) -> Self:
-        """Load the version that the settings name, check its golden products and warm it up. Blocks.
+        """Load a version, check its golden products and warm it up. Blocks.
 
         Batches of ``max_batch`` rows that do not fit in memory are made smaller from the start.
 
         Args:
-            settings: the version and the device.
+            location: where the version is.
+            settings: the device, and how to score on it.
             max_batch: most rows in one batch.
             on_retry: called, from the thread that scores, for every batch that ran out of memory.
             on_lookup: told, from the threads that prepare, what was done about texts and pictures of a batch.
 
         Raises:
-            models.errors.ModelError: there is no such version, it is broken, it does not score as it
-                should, or it has no threshold for the cascade that is asked for.
+            models.errors.ModelError: the version is broken, it does not score as it should, or it has no
+                threshold for the cascade that is asked for.
         """
-        version = ModelRepository(Path(settings.model_repository)).resolve(settings.model)
         device = resolve_device(settings.device)
         classifier = Classifier.load(
-            version.folder,
+            location.folder,
             device,
             num_threads=settings.inference_threads,
             precision=settings.precision,
             cache=_evidence_cache(settings, on_lookup),
         )
-        cap = BatchCap(on_retry)
-        inference = cls(classifier, cap, cascade=settings.cascade)
+        loaded = cls(classifier, BatchCap(on_retry), cascade=settings.cascade)
         classifier.check_golden()
-        warm_up(classifier, max_batch, cap)
-        logger.info("serving %s version %s on %s", classifier.name, classifier.version, device)
-        if inference.cascade is not None:
-            logger.info("pictures are skipped: %s", inference.cascade)
-        return inference
+        warm_up(classifier, max_batch, loaded.cap)
+        logger.info("loaded %s on %s", loaded, device)
+        if loaded.cascade is not None:
+            logger.info("pictures are skipped: %s", loaded.cascade)
+        return loaded
 
-    @property
-    def classifier(self) -> Classifier:
-        """The version that serves now; a batch is prepared and scored by one and the same."""
-        return self._classifier
+    @cached_property
+    def explainer(self) -> ProductExplainer:
+        """Explains what the version says; it goes with the version."""
+        return ProductExplainer(self.classifier)
 
-    async def score(self, prepared: Prepared, classifier: Classifier) -> Scored:
-        """Score a prepared batch; one without pictures does not wait for those with.
+    def __str__(self) -> str:
+        return f"{self.classifier.name}@{self.classifier.version}"
+
+
+class Inference:
+    """Scores batches, those with and those without pictures on a thread of their own, in the order they come.
+
+    Attributes:
+        serving: the version that batches are begun with from now on. One that is begun is prepared, scored
+            and told of with the version it was begun with, whatever serves by then.
+
+    Args:
+        serving: the version to begin with.
+    """
+
+    def __init__(self, serving: LoadedVersion) -> None:
+        self.serving = serving
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+        self._text_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference of texts")
+
+    async def score(self, prepared: Prepared, version: LoadedVersion) -> Scored:
+        """Score a batch with the version that prepared it; one without pictures does not wait for those with.
 
         Raises:
             FatalError: the device or the model is broken, not the listing.
         """
         has_pictures = prepared.inputs is not None and len(prepared.inputs.image_rows_N) > 0
-        thread, cap = (self._thread, self._cap) if has_pictures else (self._text_thread, self._text_cap)
+        if has_pictures:
+            thread, cap = self._thread, version.cap
+        else:
+            thread, cap = self._text_thread, version.text_cap
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(thread, score_listings, prepared, classifier, cap)
+        return await loop.run_in_executor(thread, score_listings, prepared, version.classifier, cap)
 
     def stop(self) -> None:
         """End the threads; a forward pass that runs is not waited for."""

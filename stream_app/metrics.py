@@ -8,13 +8,11 @@ Each `ServiceMetrics` has a registry of its own: two services in one process do 
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -34,7 +32,6 @@ from prometheus_client.exposition import choose_encoder
 
 from models.errors import ImageReason
 from models.evidence_cache import EvidenceLookup, Modality
-from models.snapshot import Feature
 from schemas.dead_letters import Reason, Stage
 from stream_app.image_cache import ImageLookup
 from stream_app.metric_collectors import BulkHistogram, CategoryCounter, LaneLags, WithoutCreationTimes
@@ -43,6 +40,7 @@ SECONDS_PER_DAY = 86_400.0
 STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LATENCY_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+CONFIDENCE_DIFFERENCE_BUCKETS = (-0.5, -0.2, -0.1, -0.05, -0.01, 0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _OPENMETRICS_TYPE = "application/openmetrics-text"
@@ -122,6 +120,49 @@ class ExplanationGauges:
         self._in_flight.set(num_batches)
 
 
+class ModelRole(StrEnum):
+    """What a version is loaded for."""
+
+    SERVING = "serving"
+    SHADOW = "shadow"
+
+
+class ReloadOutcome(StrEnum):
+    """What became of a version that was to take another's place."""
+
+    SWAPPED = "swapped"
+    REFUSED = "refused"
+
+
+class ReloadMetrics:
+    """What becomes of versions that one role is to follow."""
+
+    def __init__(self, reloads: Mapping[ReloadOutcome, Counter], refuses: Gauge) -> None:
+        self._reloads = reloads
+        self._refuses = refuses
+
+    def swapped(self) -> None:
+        """Count a version that was put in its place."""
+        self._reloads[ReloadOutcome.SWAPPED].inc()
+
+    def refused(self) -> None:
+        """Count a version that was refused."""
+        self._reloads[ReloadOutcome.REFUSED].inc()
+
+    def refuses(self, *, refuses: bool) -> None:
+        """Show whether what is asked for does not serve."""
+        self._refuses.set(refuses)
+
+
+class ShadowOutcome(StrEnum):
+    """What a challenger made of an event that was shown to it."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    DROPPED = "dropped"
+    FAILED = "failed"
+
+
 class AgeFault(StrEnum):
     """Why a record's age was kept out of the latency histogram."""
 
@@ -154,7 +195,7 @@ class ServiceMetrics:
         self._clock = clock
         self._declare_event_metrics()
         self._declare_batch_metrics()
-        self._declare_watching_metrics()
+        self._declare_model_metrics()
         self._declare_process_metrics()
 
     def listings_consumed(self, num_records: int = 1) -> None:
@@ -329,11 +370,25 @@ class ServiceMetrics:
         self._model.info({"name": name, "version": version})
         self._model_loaded_at.set_to_current_time()
 
-    def watch_drift(self, psi: Callable[[Feature], float], num_events: Callable[[], int]) -> None:
-        """Ask for the drift of each feature, and how many events it is of, whenever somebody scrapes."""
-        for feature, gauge in self._drift.items():
-            gauge.set_function(partial(psi, feature))
-        self._drift_events.set_function(num_events)
+    def shadow_loaded(self, name: str, version: str) -> None:
+        """Name the challenger that scores beside from now on."""
+        self._shadow_model.info({"name": name, "version": version})
+
+    def shadow_compared(self, num_same: int, confidence_differences: NDArray[np.float64]) -> None:
+        """Count events that a challenger scored too.
+
+        Args:
+            num_same: how many of them got the same category.
+            confidence_differences: shape (N,), of all of them: probability of the challenger's category less
+                that of the assigned one.
+        """
+        self._shadow_events[ShadowOutcome.SAME].inc(num_same)
+        self._shadow_events[ShadowOutcome.DIFFERENT].inc(len(confidence_differences) - num_same)
+        self._shadow_difference.observe_all(confidence_differences)
+
+    def shadow_left_out(self, outcome: ShadowOutcome, num_events: int) -> None:
+        """Count events that were chosen for a challenger, but not compared."""
+        self._shadow_events[outcome].inc(num_events)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Render all metrics in the format a scraper asks for.
@@ -442,25 +497,39 @@ class ServiceMetrics:
         commits = self._counter("commits", "Offset commits, by how they ended.", "outcome")
         self._commits = {outcome: commits.labels(outcome) for outcome in CommitOutcome}
 
-    def _declare_watching_metrics(self) -> None:
-        drift = self._gauge(
-            "drift_psi",
-            "Population stability index of the latest events against the rows the version was measured on, "
-            "less what chance gives; NaN for fewer than 500 events.",
-            "feature",
+    def _declare_model_metrics(self) -> None:
+        self._model = Info("shelver_model", "The model version that scores.", registry=self.registry)
+        self._model.info({"name": "", "version": ""})
+        self._model_loaded_at = self._gauge("model_loaded_timestamp_seconds", "When that version was loaded.")
+        reloads = self._counter(
+            "model_reloads", "Versions that were to take another's place.", "role", "outcome"
         )
-        self._drift = {feature: drift.labels(feature) for feature in Feature}
-        for gauge in self._drift.values():
-            gauge.set(math.nan)
-        self._drift_events = self._gauge("drift_events", "Events that these are of.")
+        refuses = self._gauge("model_refused", "1 while the version that is asked for is refused.", "role")
+        self.reloads = {
+            role: ReloadMetrics(
+                {outcome: reloads.labels(role, outcome) for outcome in ReloadOutcome}, refuses.labels(role)
+            )
+            for role in ModelRole
+        }
+        """By what a version is loaded for."""
+        self._shadow_model = Info(
+            "shelver_shadow_model", "The challenger that scores beside.", registry=self.registry
+        )
+        self._shadow_model.info({"name": "", "version": ""})
+        shadow_events = self._counter(
+            "shadow_events", "Events chosen for the challenger, by what it made of them.", "outcome"
+        )
+        self._shadow_events = {outcome: shadow_events.labels(outcome) for outcome in ShadowOutcome}
+        self._shadow_difference = self._bulk_histogram(
+            "shadow_confidence_difference",
+            "Probability of the challenger's category less that of the assigned one.",
+            CONFIDENCE_DIFFERENCE_BUCKETS,
+        )
 
     def _declare_process_metrics(self) -> None:
         self._loop_lag = self._gauge(
             "event_loop_lag_seconds", "Most that the event loop was late in the last minute."
         )
-        self._model = Info("shelver_model", "The model version that scores.", registry=self.registry)
-        self._model.info({"name": "", "version": ""})
-        self._model_loaded_at = self._gauge("model_loaded_timestamp_seconds", "When that version was loaded.")
         gpu_memory = self._gauge(
             "gpu_memory_bytes", "Memory of the GPU that the model is on; 0 on a CPU.", "kind"
         )

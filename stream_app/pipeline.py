@@ -20,8 +20,7 @@ from stream_app.assigning import explanation_requests, outgoing
 from stream_app.batching import Batch
 from stream_app.cascading import texts_of, without_certain_pictures
 from stream_app.dead_letters import dead_letters, failure_of
-from stream_app.drift import DriftWatch
-from stream_app.inference import Inference
+from stream_app.inference import Inference, LoadedVersion
 from stream_app.lanes import Lane, Turn, all_of
 from stream_app.metrics import LaneKind, PipelineStep, ServiceMetrics
 from stream_app.overtaking import Overtaking, Part
@@ -42,6 +41,10 @@ class FetchesPictures(Protocol):
         """By address, the bytes of the file or the reason why it cannot be had."""
 
 
+OnPublished = Callable[[Scored, Mapping[str, Picture]], None]
+"""Told of listings whose categories are published, with the pictures that were fetched for them; at once."""
+
+
 @dataclass(frozen=True)
 class Collaborators:
     """What a lane works with; built and owned by the service."""
@@ -51,7 +54,7 @@ class Collaborators:
     publisher: Publisher
     pictures: FetchesPictures
     metrics: ServiceMetrics
-    drift: DriftWatch
+    on_published: OnPublished = lambda _scored, _pictures: None
 
 
 class ListingLane(Lane):
@@ -96,27 +99,31 @@ class ListingLane(Lane):
 
     async def work(self, batch: Batch, turn: Turn) -> None:
         """Classify a batch; every record leaves as a category or as a dead letter."""
-        classifier = self._parts.inference.classifier
-        decoded, prepared = await self._in_thread(lambda: self._read(batch, classifier))
-        decoded = await self._skip_pictures(decoded, classifier)
+        version = self._parts.inference.serving
+        decoded, prepared = await self._in_thread(lambda: self._read(batch, version.classifier))
+        decoded = await self._skip_pictures(decoded, version)
         await turn.come()
         parts = self._overtaking.split(decoded)
         turn.is_over()
-        await all_of(*(self._classify(part, prepared, classifier) for part in parts))
+        await all_of(*(self._classify(part, prepared, version) for part in parts))
 
-    async def _classify(self, part: Part, prepared: Prepared | None, classifier: Classifier) -> None:
+    async def _classify(self, part: Part, prepared: Prepared | None, version: LoadedVersion) -> None:
         """Do everything for a part of a batch; it may be prepared already when it is all of the batch."""
+        pictures: Mapping[str, Picture] = {}
         if prepared is None:
             pictures = await self._fetch_pictures(part.decoded)
-            prepared = await self._in_thread(lambda: self._prepare(part.decoded, classifier, pictures))
-        scored = await self._score(prepared, classifier)
-        records = await self._in_thread(lambda: self._outgoing(scored, classifier))
+            prepared = await self._in_thread(
+                lambda: self._prepare(part.decoded, version.classifier, pictures)
+            )
+        scored = await self._score(prepared, version)
+        records = await self._in_thread(lambda: self._outgoing(scored))
         await part.turn.come()
         with self._parts.metrics.stage(PipelineStep.PUBLISH):
             confirmations = await self._parts.publisher.send(records)
             part.turn.is_over()
             await self._parts.publisher.confirm(confirmations)
-        self._count(part.decoded, scored)
+        self._count(part.decoded, scored, version)
+        self._parts.on_published(scored, pictures)
 
     def _read(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared | None]:
         """The batch, prepared too if it has no pictures and so needs nothing more for that."""
@@ -125,15 +132,14 @@ class ListingLane(Lane):
         has_pictures = any(listing.product.image is not None for listing in decoded.listings)
         return decoded, None if has_pictures else self._prepare(decoded, classifier, {})
 
-    async def _skip_pictures(self, decoded: Decoded, classifier: Classifier) -> Decoded:
+    async def _skip_pictures(self, decoded: Decoded, version: LoadedVersion) -> Decoded:
         """The batch, without pictures of listings whose text is certain where there is a cascade."""
-        cascade = self._parts.inference.cascade
-        if cascade is None or not (texts := texts_of(decoded)).listings:
+        if version.cascade is None or not (texts := texts_of(decoded)).listings:
             return decoded
         with self._parts.metrics.stage(PipelineStep.CASCADE):
-            prepared = await self._in_thread(lambda: prepare_listings(texts, classifier, {}))
-            scored = await self._parts.inference.score(prepared, classifier)
-        return without_certain_pictures(decoded, scored, cascade)
+            prepared = await self._in_thread(lambda: prepare_listings(texts, version.classifier, {}))
+            scored = await self._parts.inference.score(prepared, version)
+        return without_certain_pictures(decoded, scored, version.cascade)
 
     async def _fetch_pictures(self, decoded: Decoded) -> Mapping[str, Picture]:
         if not (urls := picture_urls(decoded)):
@@ -145,15 +151,14 @@ class ListingLane(Lane):
         with self._parts.metrics.stage(PipelineStep.PREPARE):
             return prepare_listings(decoded, classifier, pictures, self._picture_threads)
 
-    async def _score(self, prepared: Prepared, classifier: Classifier) -> Scored:
+    async def _score(self, prepared: Prepared, version: LoadedVersion) -> Scored:
         with self._parts.metrics.stage(PipelineStep.INFERENCE):
-            scored = await self._parts.inference.score(prepared, classifier)
+            scored = await self._parts.inference.score(prepared, version)
         if scored.listings:
             self._parts.metrics.batch_scored(len(scored.listings))
         return scored
 
-    def _outgoing(self, scored: Scored, classifier: Classifier) -> list[Outgoing]:
-        self._parts.drift.add(scored, classifier.snapshot)
+    def _outgoing(self, scored: Scored) -> list[Outgoing]:
         settings = self._settings
         records = outgoing(scored, topic=settings.category_assigned_topic, source=settings.event_source)
         questions = explanation_requests(
@@ -169,7 +174,7 @@ class ListingLane(Lane):
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _count(self, decoded: Decoded, scored: Scored) -> None:
+    def _count(self, decoded: Decoded, scored: Scored, version: LoadedVersion) -> None:
         metrics = self._parts.metrics
         metrics.listings_consumed(len(decoded.listings) + len(decoded.rejected))
         metrics.delistings(decoded.num_delistings)
@@ -177,7 +182,7 @@ class ListingLane(Lane):
         if scored.scores is not None:
             chances = scored.scores.probabilities_BC
             metrics.categorised(scored.labels.codes, chances.argmax(axis=1), chances.max(axis=1))
-        self._count_pictures(scored)
+        self._count_pictures(scored, version)
         now_ms = time.time() * 1000
         metrics.latencies([(now_ms - listing.record.timestamp) / 1000 for listing in scored.listings])
         for rejected in scored.rejected:
@@ -185,10 +190,10 @@ class ListingLane(Lane):
             metrics.dead_lettered(failure.stage, failure.reason)
             logger.info("dead letter %s: %s, %s", failure.source, failure.stage, failure.reason)
 
-    def _count_pictures(self, scored: Scored) -> None:
+    def _count_pictures(self, scored: Scored, version: LoadedVersion) -> None:
         if scored.inputs is None:
             return
-        if self._parts.inference.cascade is not None:
+        if version.cascade is not None:
             self._parts.metrics.pictures_skipped(sum(each.picture_skipped for each in scored.listings))
         if num_used := len(scored.inputs.image_rows_N):
             self._parts.metrics.picture(None, num_used)

@@ -4,30 +4,33 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from models.repository import ModelRepository
 from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
 from stream_app.broker_questions import BrokerQuestions
 from stream_app.codecs import require_codecs
-from stream_app.drift import DriftWatch
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, GroupMember, WholeFetchApp, assigned_partitions, group_is_joined
 from stream_app.gpu_watch import open_gpu, watch_gpu
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
-from stream_app.inference import Inference
+from stream_app.inference import Inference, LoadedVersion
 from stream_app.lanes import Lane
 from stream_app.loop_watch import LoopWatch
-from stream_app.metrics import PipelineStep, ServiceMetrics
+from stream_app.metrics import ModelRole, PipelineStep, ServiceMetrics
 from stream_app.pipeline import Collaborators, ListingLane
 from stream_app.progress_watch import ProgressWatch
 from stream_app.publishing import Publisher
 from stream_app.recent_listings import RecentListings
 from stream_app.record_batches import read_any_batch
+from stream_app.reloading import ModelFollower, ModelSource
 from stream_app.settings import Settings
+from stream_app.shadowing import Shadow
 from stream_app.topics import ensure_topics, worker_needs
 
 logger = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class Service:
         self._app.after_stop = self.stop
         self._lanes: dict[str, Lane] = {}
         self._progress: ProgressWatch | None = None
-        self._inference: Inference | None = None
+        self._followers: dict[ModelRole, ModelFollower] = {}
         self._running: list[asyncio.Task[None]] = []
         self._owned = AsyncExitStack()
 
@@ -94,7 +97,10 @@ class Service:
         joined = group_is_joined(self._app)
         missing = [] if self._progress is None else list(self._progress.missing_topics)
         detail: dict[str, Any] = {
-            "model": self._model_detail(),
+            "model": self._model_detail(ModelRole.SERVING),
+            "model_refused": self._refusal(ModelRole.SERVING),
+            "shadow": self._model_detail(ModelRole.SHADOW),
+            "shadow_refused": self._refusal(ModelRole.SHADOW),
             "group_joined": joined,
             "topics_missing": missing,
             "stopping": self._app.should_stop,
@@ -118,26 +124,16 @@ class Service:
         watch.start()
         owned.callback(watch.stop)
         self._run("loop watch", watch.run())
-        self._inference = await asyncio.to_thread(
-            Inference.load,
-            settings,
-            max_batch=settings.max_batch,
-            on_retry=partial(self.metrics.retried, PipelineStep.INFERENCE),
-            on_lookup=self.metrics.evidence_looked_up,
-        )
-        owned.callback(self._inference.stop)
-        classifier = self._inference.classifier
-        self.metrics.model_loaded(classifier.name, classifier.version, classifier.labels.codes)
+        inference = await self._load_model()
+        shadow = self._start_shadow()
         self.metrics.batch_limit(settings.max_batch)
-        await self._watch_gpu(classifier)
+        await self._watch_gpu(inference.serving.classifier)
         pictures = await owned.enter_async_context(
             ImageFetcher(settings, on_lookup=self.metrics.picture_looked_up)
         )
         publisher = await self._connect()
-        drift = DriftWatch(settings.drift_window_events)
-        self.metrics.watch_drift(drift.psi, lambda: drift.num_events)
         parts = Collaborators(
-            self._app.flow.ledger, self._inference, publisher, pictures, self.metrics, drift
+            self._app.flow.ledger, inference, publisher, pictures, self.metrics, shadow.offer
         )
         on_room = self._app.flow.room_changed.set
         listings = RecentListings(
@@ -152,6 +148,67 @@ class Service:
             settings.explanation_requested_topic, ExplanationLane(settings, parts, listings, on_room=on_room)
         )
         self._watch_progress()
+
+    async def _load_model(self) -> Inference:
+        """Load what is to serve; from now on, follow what its name means."""
+        settings, metrics = self.settings, self.metrics
+        source = ModelSource(
+            settings.model,
+            partial(ModelRepository(settings.model_repository).resolve, settings.model),
+            partial(
+                LoadedVersion.load,
+                settings=settings,
+                max_batch=settings.max_batch,
+                on_retry=partial(metrics.retried, PipelineStep.INFERENCE),
+                on_lookup=metrics.evidence_looked_up,
+            ),
+        )
+        inference = Inference(await asyncio.to_thread(lambda: source.load(source.resolve())))
+        self._owned.callback(inference.stop)
+
+        def serve(version: LoadedVersion) -> None:
+            inference.serving = version
+            loaded = version.classifier
+            metrics.model_loaded(loaded.name, loaded.version, loaded.labels.codes)
+
+        serve(inference.serving)
+        follower = ModelFollower(
+            source,
+            take=serve,
+            told=metrics.reloads[ModelRole.SERVING],
+            interval_seconds=settings.model_reload_seconds,
+            serving=str(inference.serving),
+        )
+        self._follow(ModelRole.SERVING, follower)
+        return inference
+
+    def _start_shadow(self) -> Shadow:
+        """Compare the challenger, once it is loaded, with what serves."""
+        settings = self.settings
+        shadow = Shadow(settings, self.metrics)
+        self._owned.callback(shadow.stop)
+        if settings.shadow_model is None:
+            return shadow
+        self._run("shadow", shadow.run())
+        alone = settings.model_copy(update={"cascade": False, "evidence_cache_bytes": 0})
+        source = ModelSource(
+            settings.shadow_model,
+            partial(ModelRepository(settings.model_repository).resolve, settings.shadow_model),
+            partial(LoadedVersion.load, settings=alone, max_batch=settings.max_batch),
+        )
+        follower = ModelFollower(
+            source,
+            take=shadow.take,
+            told=self.metrics.reloads[ModelRole.SHADOW],
+            interval_seconds=settings.model_reload_seconds,
+        )
+        self._follow(ModelRole.SHADOW, follower)
+        return shadow
+
+    def _follow(self, role: ModelRole, follower: ModelFollower) -> None:
+        self._followers[role] = follower
+        self._owned.callback(follower.stop)
+        self._run(f"follower of the {role} model", follower.run())
 
     async def _connect(self) -> Publisher:
         settings = self.settings
@@ -204,10 +261,16 @@ class Service:
         else:
             self.metrics.commit_failed()
 
-    def _model_detail(self) -> Mapping[str, str] | None:
-        if self._inference is None:
+    def _model_detail(self, role: ModelRole) -> Mapping[str, str] | None:
+        follower = self._followers.get(role)
+        if follower is None or follower.serving is None:
             return None
-        return {"name": self._inference.classifier.name, "version": self._inference.classifier.version}
+        name, _, version = follower.serving.partition("@")
+        return {"name": name, "version": version}
+
+    def _refusal(self, role: ModelRole) -> Mapping[str, str] | None:
+        follower = self._followers.get(role)
+        return None if follower is None or follower.refusal is None else asdict(follower.refusal)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -76,6 +76,36 @@ class InferenceSettings(BaseModel):
     )
 
 
+class ReloadSettings(BaseModel):
+    """How a worker follows what the name of its model means."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model_reload_seconds: float = Field(
+        5.0,
+        gt=0,
+        le=3_600,
+        description="How often, in seconds, a worker looks whether SHELVER_MODEL means another version by "
+        "now, which then serves without a pause. A name with a version, name@3, always means the same.",
+    )
+
+
+class ShadowSettings(BaseModel):
+    """Which challenger is compared, and on how much."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shadow_model: str | None = Field(
+        None,
+        min_length=1,
+        description="Model, written as SHELVER_MODEL, that scores a share of the traffic beside the one that "
+        "serves: metrics tell how they agree, nothing of it is published.",
+    )
+    shadow_share: float = Field(
+        0.1, gt=0, le=1, description="Share of the products that it scores, the same ones each time."
+    )
+
+
 class LaneSettings(BatchSettings, PrepareSettings, PublishSettings, TopicSettings):
     """Everything a lane of listings can be told."""
 
@@ -95,19 +125,6 @@ class LaneSettings(BatchSettings, PrepareSettings, PublishSettings, TopicSetting
     )
     event_source: str = Field(
         "/shelver", min_length=1, description="CloudEvents source of what is published."
-    )
-
-
-class DriftSettings(BaseModel):
-    """Over how much drift is measured."""
-
-    model_config = ConfigDict(frozen=True)
-
-    drift_window_events: int = Field(
-        10_000,
-        ge=1_000,
-        description="Latest events of this worker that are compared with the rows the model version was"
-        " measured on.",
     )
 
 
@@ -171,10 +188,11 @@ class Settings(
     GroupSettings,
     LaneSettings,
     ExplanationSettings,
-    DriftSettings,
     ProgressSettings,
     PublishSettings,
     InferenceSettings,
+    ReloadSettings,
+    ShadowSettings,
     ImageFetchSettings,
     HealthSettings,
     LogSettings,

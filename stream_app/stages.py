@@ -40,6 +40,11 @@ class Listing:
     product: ProductListed
     picture_skipped: bool = False
 
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Topic, partition and offset of the record."""
+        return self.record.topic, self.record.partition, self.record.offset
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:

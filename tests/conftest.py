@@ -2,9 +2,13 @@
 
 import asyncio
 import gc
+import hashlib
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from importlib.metadata import version as distribution_version
 from pathlib import Path
 from uuid import uuid4
 
@@ -111,14 +115,28 @@ def sample_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_repository(sample_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with the demo's model, ``demo@champion``, trained once for the run."""
+    """A model repository with the demo's model, ``demo@champion``, trained once for the same code."""
+    from models.cache_dir import default_cache_dir
+    from models.files import staged_folder
     from training.run import compose_config, train
 
-    repository = tmp_path_factory.mktemp("repository")
-    train(
-        compose_config(["experiment=demo", f"data.root='{sample_catalogue}'", f"repository='{repository}'"])
-    )
+    cached = default_cache_dir() / "tests" / f"demo-{_training_code_digest()}"
+    if not cached.is_dir():
+        with suppress(FileExistsError), staged_folder(cached) as staging:
+            experiment = ["experiment=demo", f"data.root='{sample_catalogue}'"]
+            train(compose_config([*experiment, f"repository='{staging / 'repository'}'"]))
+    repository = tmp_path_factory.mktemp("demo") / "repository"
+    shutil.copytree(cached / "repository", repository)
     return repository
+
+
+def _training_code_digest() -> str:
+    """Of everything of ours that a trained version depends on, and of the release of torch."""
+    digest = hashlib.sha256(distribution_version("torch").encode())
+    rooms = (TESTS.parent / room for room in ("schemas", "models", "training"))
+    for path in sorted(path for room in rooms for path in room.rglob("*") if path.suffix in {".py", ".yaml"}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @pytest.fixture(scope="session")

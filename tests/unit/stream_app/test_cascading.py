@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from models.cascade import Cascade
-from models.errors import CascadeError
 from models.runtime import Classifier
 from schemas.assignments import CategoryAssigned, ImageUse
 from stream_app.assigning import assignments
 from stream_app.cascading import texts_of, without_certain_pictures
-from stream_app.inference import Inference, score_listings
+from stream_app.inference import score_listings
 from stream_app.preparing import decode_records, picture_urls, prepare_listings
 from stream_app.stages import Decoded, Scored
 from tests.tiny_models import TINY_KINDS, picture, write_tiny_bundle
@@ -108,21 +107,3 @@ def test_what_the_model_cannot_say_of_a_text_is_not_certain(
         patch.setattr(classifier, "prepare_to_score", lambda *_: 1 / 0)
         left = cascaded(classifier, decoded, 0.0)
     assert left.listings == decoded.listings
-
-
-@pytest.mark.parametrize(
-    ("cascade", "told"),
-    [
-        (None, "tiny@1 has no probability .*: it was trained before there was a cascade; train it again"),
-        (Cascade(max_loss=0.002, threshold=None, reason="few rows"), "few rows; .*SHELVER_CASCADE=false"),
-    ],
-)
-def test_a_version_without_a_threshold_is_refused_only_where_one_is_asked_for(
-    classifier: Classifier, cascade: Cascade | None, told: str
-) -> None:
-    classifier.cascade = cascade
-    inference = Inference(classifier)
-    assert inference.cascade is None
-    inference.stop()
-    with pytest.raises(CascadeError, match=told):
-        Inference(classifier, cascade=True)
