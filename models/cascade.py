@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from models.errors import BundleError, CascadeError
+from models.errors import CascadeError
+from models.metrics_entries import entry_of_metrics
 
 __all__ = ["METRICS_KEY", "Cascade", "CascadeScores"]
 
@@ -64,14 +65,7 @@ class Cascade(BaseModel):
         Raises:
             BundleError: what stands there is no cascade.
         """
-        if (found := metrics.get(METRICS_KEY)) is None:
-            return None
-        try:
-            return cls.model_validate(found)
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, (METRICS_KEY, *fault["loc"])))[:80]
-            raise BundleError(f"metrics.json describes no cascade: {place}: {fault['msg']}") from error
+        return entry_of_metrics(cls, metrics, METRICS_KEY)
 
     @classmethod
     def required(cls, found: Self | None, version: str) -> Self:

@@ -22,6 +22,7 @@ from models.inputs import PreparedBatch, Product, Scores, SharedEvidence, Tensor
 from models.kinds import KINDS, Kinds
 from models.precision import Precision
 from models.preprocessing import Preprocessor
+from models.snapshot import Snapshot
 
 __all__ = ["PROBABILITY_TOLERANCE", "Classifier", "resolve_device"]
 
@@ -91,6 +92,7 @@ class Classifier:
         self.labels = bundle.labels
         self.device = device
         self.cascade = Cascade.of_metrics(bundle.metrics)
+        self.snapshot = Snapshot.of_metrics(bundle.metrics, len(bundle.labels))
         if device.type == "cuda":
             # TF32, which cuDNN takes for convolutions unless told otherwise, moves logits by tenths.
             torch.backends.cudnn.allow_tf32 = False

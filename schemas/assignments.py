@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -43,72 +43,62 @@ class ImageUse(StrEnum):
 
 
 class AssignedCategory(Part):
-    """One category and how sure the model is.
+    """One category and how sure the model is."""
 
-    Attributes:
-        code: Its code in the label set of the model version.
-        label: Its name.
-        probability: 0 to 1, calibrated; NaN is refused.
-    """
-
-    code: CategoryCode
-    label: str
-    probability: Annotated[float, Field(ge=0.0, le=1.0)]
+    code: CategoryCode = Field(description="Its code in the label set of the model version.")
+    label: str = Field(description="Its name.")
+    probability: float = Field(ge=0.0, le=1.0, description="How sure the model is, 0 to 1, calibrated.")
 
 
 class Modalities(Part):
     """Which evidence the category rests on."""
 
-    text: TextUse
-    image: ImageUse
+    text: TextUse = Field(description="What became of title and description.")
+    image: ImageUse = Field(description="What became of the picture.")
 
 
 class ModelReference(Part):
     """A model version, such as `fusion` `7`."""
 
-    name: str
-    version: str
+    name: str = Field(description="Name of the model in its repository.")
+    version: str = Field(description="Its version, which never changes.")
 
 
 class SourceReference(Part):
     """The record an output was made from."""
 
-    topic: str
-    partition: Annotated[int, Field(ge=0)]
-    offset: Annotated[int, Field(ge=0)]
+    topic: str = Field(description="Its topic.")
+    partition: int = Field(ge=0, description="Its partition.")
+    offset: int = Field(ge=0, description="Its offset.")
 
 
 class CategoryAssigned(Message):
-    """The category of one product.
-
-    Attributes:
-        assignment_id: The same for the same event and model version, so that consumers can drop duplicates.
-        event_id: The listing it answers.
-        product_id: The product; the key of the record.
-        category: The most probable category.
-        alternatives: The next most probable ones, in falling order.
-        modalities: Which evidence was used.
-        image_reason: Why the picture was unavailable, a short code such as `timeout` or `too_large`.
-        model: The version that decided.
-        source: The record the listing came in, or `None` when it came another way.
-        assigned_at: When it was decided.
-    """
+    """The category of one product."""
 
     EVENT_TYPE: ClassVar[str] = "shelver.category.assigned"
     IDENTIFIER_FIELD: ClassVar[str] = "assignment_id"
     TIME_FIELD: ClassVar[str | None] = "assigned_at"
     KEEP_NULLS: ClassVar[bool] = True
 
-    assignment_id: Identifier
-    event_id: Identifier
-    product_id: Identifier
-    category: AssignedCategory
-    alternatives: tuple[AssignedCategory, ...] = ()
-    modalities: Modalities
-    image_reason: str | None = None
-    model: ModelReference
-    source: SourceReference | None = None
-    assigned_at: Instant
+    assignment_id: Identifier = Field(
+        description="The same for the same event and model version, so that duplicates can be dropped."
+    )
+    event_id: Identifier = Field(description="The listing it answers.")
+    product_id: Identifier = Field(description="The product; also the key of the record.")
+    category: AssignedCategory = Field(description="The most probable category.")
+    alternatives: tuple[AssignedCategory, ...] = Field(
+        default=(), description="The next most probable ones, in falling order."
+    )
+    modalities: Modalities = Field(description="Which evidence was used.")
+    image_reason: str | None = Field(
+        default=None,
+        description="Why the picture was unavailable, a short code such as `timeout` or `too_large`.",
+    )
+    model: ModelReference = Field(description="The version that decided.")
+    source: SourceReference | None = Field(
+        default=None, description="The record the listing came in; null when it came another way."
+    )
+    assigned_at: Instant = Field(description="When it was decided, in UTC.")
 
 
 def assignment_id(event_id: str, name: str, version: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 from jiter import LosslessFloat
-from pydantic import BaseModel, ConfigDict, GetPydanticSchema, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, GetPydanticSchema, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
 
 MAX_IDENTIFIER_CHARACTERS: Final = 512
 
+_LAST_MILLISECOND: Final = 253_402_300_799_999
+"""The end of the year 9999."""
+
 _NAMESPACE: Final = UUID("0a7ff5ad-6f0f-53a9-9c5b-2a3c6a1d5e8f").bytes
 
 _FIT: Final = r"[^\p{Cc}\u{FFFD}]"
@@ -36,6 +40,15 @@ _FIT_AND_VISIBLE: Final = r"[^\p{Cc}\u{FFFD}\s]"
 _IDENTIFIER_SHOULD: Final = (
     "should be a string or a number of 1 to 512 characters, not blank, without control characters and U+FFFD"
 )
+# Of escapes only those that all dialects of regular expressions read alike, so no \p and no \s.
+_CONTROL_OR_DAMAGED: Final = "[\\x00-\\x1f\\x7f-\\x9f\ufffd]"
+_VISIBLE: Final = "[^ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_IDENTIFIER_LIMITS: Final[dict[str, Any]] = {
+    "minLength": 1,
+    "maxLength": MAX_IDENTIFIER_CHARACTERS,
+    "pattern": _VISIBLE,
+    "not": {"type": "string", "pattern": _CONTROL_OR_DAMAGED},
+}
 
 
 def _number_text(value: object) -> str:
@@ -84,12 +97,8 @@ Identifier = Annotated[
         ),
         core_schema.no_info_plain_validator_function(_number_text),
     ),
-    WithJsonSchema(
-        {"type": ["string", "integer"], "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS}, "validation"
-    ),
-    WithJsonSchema(
-        {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS}, "serialization"
-    ),
+    WithJsonSchema({"type": ["string", "number"], **_IDENTIFIER_LIMITS}, "validation"),
+    WithJsonSchema({"type": "string", **_IDENTIFIER_LIMITS}, "serialization"),
 ]
 """A string or number of JSON, kept digit for digit: `3804725264.0` stays `"3804725264.0"`.
 
@@ -123,7 +132,16 @@ Instant = Annotated[
         core_schema.datetime_schema(tz_constraint="aware"),
         core_schema.no_info_after_validator_function(_in_utc_unless_said, core_schema.datetime_schema()),
     ),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "number", "minimum": 0, "maximum": _LAST_MILLISECOND},
+            ]
+        },
+        "validation",
+    ),
+    WithJsonSchema({"type": "string", "format": "date-time"}, "serialization"),
 ]
 """A point in time; without an offset it is read as UTC, a number as seconds or (above 2e10) milliseconds."""
 
@@ -159,6 +177,30 @@ class Message(Part):
     IDENTIFIER_FIELD: ClassVar[str]
     TIME_FIELD: ClassVar[str | None] = None
     KEEP_NULLS: ClassVar[bool] = False
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the schema; in what is read the identifier may be left out, since the codec fills it in."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        if handler.mode == "validation":
+            cls._describe_what_is_read(schema)
+        return schema
+
+    @classmethod
+    def _describe_what_is_read(cls, schema: JsonSchemaValue) -> None:
+        """Change `schema` into one of what is accepted, where the fields alone do not say it."""
+        identifier = schema["properties"][cls.IDENTIFIER_FIELD]
+        schema["properties"][cls.IDENTIFIER_FIELD] = any_of(identifier, {"type": "null"}, {"const": ""})
+        schema["required"] = [name for name in schema.get("required", ()) if name != cls.IDENTIFIER_FIELD]
+
+
+def any_of(field: JsonSchemaValue, *others: JsonSchemaValue) -> JsonSchemaValue:
+    """Return the schema of a field whose value may also be one of `others`."""
+    rules = dict(field)
+    told: JsonSchemaValue = {name: rules.pop(name) for name in ("title", "description") if name in rules}
+    return {"anyOf": [rules, *others], **told}
 
 
 def derived_id(*parts: str) -> str:

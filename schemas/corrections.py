@@ -12,40 +12,34 @@ __all__ = ["CategoryCorrected", "CorrectCategory"]
 
 
 class CorrectCategory(Part):
-    """The category a person chose.
+    """The category a person chose."""
 
-    Attributes:
-        code: Its code in the label set of the model version that was corrected.
-        label: Its name as the person saw it.
-    """
-
-    code: CategoryCode
-    label: str | None = None
+    code: CategoryCode = Field(description="Its code in the label set of the model that was corrected.")
+    label: str | None = Field(default=None, description="Its name as the person saw it.")
 
 
 class CategoryCorrected(Message):
-    """A person's word on one product; a correction that agrees with the assignment confirms it.
-
-    Attributes:
-        correction_id: Identifies this correction.
-        product_id: The product; the key of the record.
-        category: What it should have been.
-        event_id: The listing that was classified, where known.
-        assignment_id: The assignment that is corrected, where known.
-        corrected_by: Who says so, as the tool that sent it names people.
-        comment: Why, in words.
-        corrected_at: When it was said.
-    """
+    """A person's word on one product; a correction that agrees with the assignment confirms it."""
 
     EVENT_TYPE: ClassVar[str] = "shelver.category.corrected"
     IDENTIFIER_FIELD: ClassVar[str] = "correction_id"
     TIME_FIELD: ClassVar[str | None] = "corrected_at"
 
-    correction_id: Identifier = Field(description="Identifies this correction.")
+    correction_id: Identifier = Field(
+        description="Identifies this correction. Left out: the CloudEvents id, else `topic-partition-offset`."
+    )
     product_id: Identifier = Field(description="Identifies the product; also the key of the record.")
     category: CorrectCategory = Field(description="What the category should have been.")
-    event_id: Identifier | None = Field(default=None, description="The listing that was classified.")
-    assignment_id: Identifier | None = Field(default=None, description="The assignment that is corrected.")
-    corrected_by: str | None = Field(default=None, description="Who says so.")
+    event_id: Identifier | None = Field(
+        default=None, description="The listing that was classified, where known."
+    )
+    assignment_id: Identifier | None = Field(
+        default=None, description="The assignment that is corrected, where known."
+    )
+    corrected_by: str | None = Field(
+        default=None, description="Who says so, as the tool that sent it names people."
+    )
     comment: str | None = Field(default=None, description="Why, in words.")
-    corrected_at: Instant | None = Field(default=None, description="When it was said.")
+    corrected_at: Instant | None = Field(
+        default=None, description="When it was said. Left out: the CloudEvents time."
+    )

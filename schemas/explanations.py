@@ -10,12 +10,13 @@ from enum import StrEnum
 from math import fsum
 from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, WithJsonSchema, model_validator
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
 from schemas.assignments import ModelReference
 from schemas.base import CategoryCode, Identifier, Instant, Message, Part, derived_id
-from schemas.products import ProductListed
+from schemas.products import ProductListed, with_values
 
 __all__ = [
     "CategoryExplained",
@@ -37,6 +38,13 @@ ADDITIVITY_TOLERANCE: Final = 1e-3
 
 MAX_CATEGORIES: Final = 100
 
+_TWO_POSITIVE_INTEGERS: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {"type": "integer", "exclusiveMinimum": 0},
+    "minItems": 2,
+    "maxItems": 2,
+}
+
 
 class TextField(StrEnum):
     """The field of the listing a span lies in."""
@@ -46,26 +54,36 @@ class TextField(StrEnum):
 
 
 class ExplanationRequested(Message):
-    """A question: why this category? The product comes with it, or the id of an event that was listed.
-
-    Attributes:
-        request_id: Identifies this request.
-        product: The listing to explain; its event id is the one beside it, else the request's own.
-        event_id: A listing that came before.
-        categories: Codes to explain; `None` for the most probable category.
-        max_evaluations: The most times the model may be run for it; `None` for the default.
-    """
+    """A question: why this category? The product comes with it, or the id of an event that was listed."""
 
     EVENT_TYPE: ClassVar[str] = "shelver.explanation.requested"
     IDENTIFIER_FIELD: ClassVar[str] = "request_id"
 
-    request_id: Identifier = Field(description="Identifies this request.")
-    product: ProductListed | None = Field(default=None, description="The listing to explain.")
+    request_id: Identifier = Field(
+        description="Identifies this request. Left out: the CloudEvents id, else `topic-partition-offset`."
+    )
+    product: ProductListed | None = Field(
+        default=None,
+        description="The listing to explain; its event id is the one beside it, else the request's own.",
+    )
     event_id: Identifier | None = Field(default=None, description="A listing that came before.")
     categories: Annotated[tuple[CategoryCode, ...], Field(max_length=MAX_CATEGORIES)] | None = Field(
         default=None, description="Codes to explain; null for the most probable category."
     )
-    max_evaluations: PositiveInt | None = Field(default=None, description="The most runs of the model.")
+    max_evaluations: PositiveInt | None = Field(
+        default=None,
+        description="The most times the model may be run for it, which explains the picture on its pixels;"
+        " null for the exact explanation.",
+    )
+
+    @classmethod
+    def _describe_what_is_read(cls, schema: JsonSchemaValue) -> None:
+        """Say that there has to be something to explain."""
+        super()._describe_what_is_read(schema)
+        schema["anyOf"] = [
+            with_values({"product": "object"}, required="product"),
+            with_values({"event_id": ["string", "number"]}, required="event_id"),
+        ]
 
     @model_validator(mode="before")
     @classmethod
@@ -86,8 +104,8 @@ class ExplanationRequested(Message):
 class CategoryReference(Part):
     """The category an explanation is about."""
 
-    code: CategoryCode
-    label: str
+    code: CategoryCode = Field(description="Its code in the label set of the model version.")
+    label: str = Field(description="Its name.")
 
 
 def _without_nul(text: str) -> str:
@@ -95,21 +113,15 @@ def _without_nul(text: str) -> str:
 
 
 class TextAttribution(Part):
-    """What one span of a text adds to the logit.
+    """What one span of a text adds to the logit."""
 
-    Attributes:
-        field: Where the span lies.
-        start: Its first code point in the field as received.
-        end: One past its last code point.
-        text: The span itself; U+0000 is written as U+FFFD, since many a sink breaks on it.
-        attribution: What it adds.
-    """
-
-    field: TextField
-    start: NonNegativeInt
-    end: NonNegativeInt
-    text: Annotated[str, AfterValidator(_without_nul)]
-    attribution: float
+    field: TextField = Field(description="Where the span lies.")
+    start: NonNegativeInt = Field(description="Its first code point in the field as received.")
+    end: NonNegativeInt = Field(description="One past its last code point.")
+    text: Annotated[str, AfterValidator(_without_nul)] = Field(
+        description="The span itself; U+0000 is written as U+FFFD, since many a sink breaks on it."
+    )
+    attribution: float = Field(description="What it adds.")
 
     @model_validator(mode="after")
     def _span_of_the_text(self) -> Self:
@@ -119,38 +131,30 @@ class TextAttribution(Part):
 
 
 class Frame(Part):
-    """A rectangle on a picture, in pixels of the upright picture; it may reach beyond its edges.
+    """A rectangle on a picture, in pixels of the upright picture; it may reach beyond its edges."""
 
-    Attributes:
-        left: Of its left edge, from the left of the picture.
-        top: Of its upper edge, from the top of the picture.
-        width: From edge to edge.
-        height: From edge to edge.
-    """
-
-    left: float
-    top: float
-    width: Annotated[float, Field(gt=0)]
-    height: Annotated[float, Field(gt=0)]
+    left: float = Field(description="Of its left edge, from the left of the picture.")
+    top: float = Field(description="Of its upper edge, from the top of the picture.")
+    width: float = Field(gt=0, description="From edge to edge.")
+    height: float = Field(gt=0, description="From edge to edge.")
 
 
 class ImageAttribution(Part):
-    """What each cell of a grid over the picture adds to the logit.
+    """What each cell of a grid over the picture adds to the logit."""
 
-    Attributes:
-        grid: Rows and columns.
-        attributions: One row of numbers for each row of the grid, from the top left.
-        width: Of the picture as received, upright, in pixels.
-        height: Of the same.
-        frame: Where the grid lies on the picture; `None` for all of it. Models see a square, so the frame of
-            a picture that is none reaches beyond it, or leaves some of it out.
-    """
-
-    grid: tuple[PositiveInt, PositiveInt]
-    attributions: tuple[tuple[float, ...], ...]
-    width: PositiveInt
-    height: PositiveInt
-    frame: Frame | None = None
+    grid: Annotated[tuple[PositiveInt, PositiveInt], WithJsonSchema(_TWO_POSITIVE_INTEGERS)] = Field(
+        description="Rows and columns."
+    )
+    attributions: tuple[tuple[float, ...], ...] = Field(
+        description="One row of numbers for each row of the grid, from the top left."
+    )
+    width: PositiveInt = Field(description="Of the picture as received, upright, in pixels.")
+    height: PositiveInt = Field(description="Of the same.")
+    frame: Frame | None = Field(
+        default=None,
+        description="Where the grid lies on the picture; null for all of it. Models see a square, so the"
+        " frame of a picture that is none reaches beyond it, or leaves some of it out.",
+    )
 
     @model_validator(mode="after")
     def _as_large_as_the_grid(self) -> Self:
@@ -163,28 +167,21 @@ class ImageAttribution(Part):
 class ModalityAttribution(Part):
     """What each modality adds to the logit: the sum of its attributions."""
 
-    text: float
-    image: float
+    text: float = Field(description="Sum over the spans of the text.")
+    image: float = Field(description="Sum over the cells of the picture.")
 
 
 class Explanation(Part):
-    """Why one category has the logit it has: base value plus all attributions is the value.
+    """Why one category has the logit it has: base value plus all attributions is the value."""
 
-    Attributes:
-        category: The category.
-        base_value: The logit before anything is known of the product.
-        value: The logit of the product.
-        text: Spans in reading order, title first.
-        image: Cells of the picture, or `None` where there is none.
-        by_modality: The same, summed up.
-    """
-
-    category: CategoryReference
-    base_value: float
-    value: float
-    text: tuple[TextAttribution, ...] = ()
-    image: ImageAttribution | None = None
-    by_modality: ModalityAttribution
+    category: CategoryReference = Field(description="The category.")
+    base_value: float = Field(description="The logit before anything is known of the product.")
+    value: float = Field(description="The logit of the product.")
+    text: tuple[TextAttribution, ...] = Field(default=(), description="Spans in reading order, title first.")
+    image: ImageAttribution | None = Field(
+        default=None, description="Cells of the picture; null where there is none."
+    )
+    by_modality: ModalityAttribution = Field(description="The same, summed up.")
 
     @property
     def additivity_error(self) -> float:
@@ -201,48 +198,38 @@ class Explanation(Part):
 
 
 class ExplanationMethod(Part):
-    """How the values were found.
+    """How the values were found."""
 
-    Attributes:
-        text: Name of the method for the text, or `None` where there was none.
-        image: Name of the method for the picture, or `None`.
-        evaluations: How many times the model was run.
-    """
-
-    text: str | None = None
-    image: str | None = None
-    evaluations: NonNegativeInt
+    text: str | None = Field(
+        default=None, description="Name of the method for the text; null where there was none."
+    )
+    image: str | None = Field(
+        default=None, description="Name of the method for the picture; null where there was none."
+    )
+    evaluations: NonNegativeInt = Field(description="How many times the model was run.")
 
 
 class CategoryExplained(Message):
-    """Why a product got its category.
-
-    Attributes:
-        explanation_id: The same for the same request and model version.
-        request_id: The request it answers.
-        event_id: The listing it is about.
-        product_id: The product; the key of the record.
-        model: The version that is explained.
-        explanations: One for each category asked for, in that order.
-        method: How the values were found.
-        additivity_error: The largest of its explanations, in logits.
-        explained_at: When it was done.
-    """
+    """Why a product got its category."""
 
     EVENT_TYPE: ClassVar[str] = "shelver.category.explained"
     IDENTIFIER_FIELD: ClassVar[str] = "explanation_id"
     TIME_FIELD: ClassVar[str | None] = "explained_at"
     KEEP_NULLS: ClassVar[bool] = True
 
-    explanation_id: Identifier
-    request_id: Identifier
-    event_id: Identifier
-    product_id: Identifier
-    model: ModelReference
-    explanations: tuple[Explanation, ...]
-    method: ExplanationMethod
-    additivity_error: Annotated[float, Field(ge=0.0)]
-    explained_at: Instant
+    explanation_id: Identifier = Field(description="The same for the same request and model version.")
+    request_id: Identifier = Field(description="The request it answers.")
+    event_id: Identifier = Field(description="The listing it is about.")
+    product_id: Identifier = Field(description="The product; also the key of the record.")
+    model: ModelReference = Field(description="The version that is explained.")
+    explanations: tuple[Explanation, ...] = Field(
+        description="One for each category asked for, in that order."
+    )
+    method: ExplanationMethod = Field(description="How the values were found.")
+    additivity_error: float = Field(
+        ge=0.0, description="How far base value and attributions are from the value, at most, in logits."
+    )
+    explained_at: Instant = Field(description="When it was done, in UTC.")
 
 
 def explanation_request_id(event_id: str) -> str:

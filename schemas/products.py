@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from schemas.base import Flag, Identifier, Instant, Message, Part, Text
+from schemas.base import Flag, Identifier, Instant, Message, Part, Text, any_of
 
 __all__ = ["ImageReference", "ProductListed"]
 
@@ -19,14 +20,26 @@ _OTHER_NAMES: Final = {"designation": "title", "productid": "product_id", "image
 class ImageReference(Part):
     """Where the picture of a product is: exactly one of the two fields has a value.
 
-    Attributes:
-        url: An address to fetch it from; which addresses are allowed is decided where it is fetched.
-        data: The file itself in base64; it is decoded where the picture is, so that a damaged one
-            costs the event its picture only.
+    Which addresses are allowed is decided where the picture is fetched, and data are decoded where it is, so
+    that a damaged picture costs the event its picture only.
     """
 
     url: str | None = Field(default=None, description="Address of the picture.")
     data: str | None = Field(default=None, description="The picture file in base64.")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the schema, with what `_exactly_one` and the listing around it say of the two fields."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema["anyOf"] = [
+            with_values({"url": "string", "data": "null"}, required="url"),
+            with_values({"url": "null", "data": "string"}, required="data"),
+            with_values({"url": "null", "data": "null"}, required="url"),
+            with_values({"url": "null", "data": "null"}, required="data"),
+        ]
+        return schema
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -36,29 +49,44 @@ class ImageReference(Part):
 
 
 class ProductListed(Message):
-    """A product to classify. One without text and without image is still a valid message.
-
-    Attributes:
-        event_id: Identifies this event; outputs derived from it carry ids derived from it.
-        product_id: Identifies the product; the key of the record.
-        title: What it is called; null reads as empty.
-        description: More text, often HTML.
-        image: Where its picture is.
-        listed_at: When it was listed.
-        explain: Ask for an explanation once it is classified; null reads as false.
-    """
+    """A product to classify. One without text and without image is still a valid message."""
 
     EVENT_TYPE: ClassVar[str] = "shelver.product.listed"
     IDENTIFIER_FIELD: ClassVar[str] = "event_id"
     TIME_FIELD: ClassVar[str | None] = "listed_at"
 
-    event_id: Identifier = Field(description="Identifies this event.")
+    event_id: Identifier = Field(
+        description="Identifies this event; ids of what it causes follow from it. Left out: the CloudEvents"
+        " id, else `topic-partition-offset`."
+    )
     product_id: Identifier = Field(description="Identifies the product; also the key of the record.")
-    title: Text = Field(default="", description="What the product is called.")
+    title: Text = Field(default="", description="What the product is called; null reads as empty.")
     description: str | None = Field(default=None, description="More text, plain or HTML.")
     image: ImageReference | None = Field(default=None, description="Where the picture is.")
-    listed_at: Instant | None = Field(default=None, description="When the product was listed.")
-    explain: Flag = Field(default=False, description="Ask for an explanation of the category.")
+    listed_at: Instant | None = Field(
+        default=None,
+        description="When the product was listed. Left out: the CloudEvents time. Without an offset it is"
+        " read as UTC, a number as seconds or (above 2e10) milliseconds.",
+    )
+    explain: Flag = Field(
+        default=False,
+        description="Ask for an explanation once the product is classified; null reads as false.",
+    )
+
+    @classmethod
+    def _describe_what_is_read(cls, schema: JsonSchemaValue) -> None:
+        """Say that fields have other names, of which one has to identify the product."""
+        super()._describe_what_is_read(schema)
+        properties = schema["properties"]
+        names = ["product_id", *(name for name, ours in _OTHER_NAMES.items() if ours == "product_id")]
+        properties["product_id"] = {
+            **any_of(properties["product_id"], {"type": "null"}),
+            "description": f"{properties['product_id']['description']} One of {_listed(names)} has a value.",
+        }
+        for name, ours in _OTHER_NAMES.items():
+            properties[name] = {**properties[ours], "description": f"Read where `{ours}` has no value."}
+        schema["required"].remove("product_id")
+        schema["anyOf"] = [with_values({name: ["string", "number"]}, required=name) for name in names]
 
     @model_validator(mode="before")
     @classmethod
@@ -70,6 +98,15 @@ class ProductListed(Message):
         if _is_all_null(fields.get("image")):
             fields = {**fields, "image": None}
         return fields
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def with_values(types: Mapping[str, str | list[str]], *, required: str) -> JsonSchemaValue:
+    """Return a schema of objects that have a field, and of whose fields some have these types."""
+    return {"required": [required], "properties": {name: {"type": kind} for name, kind in types.items()}}
 
 
 def _with_our_names(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,13 @@ Each `ServiceMetrics` has a registry of its own: two services in one process do 
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -32,6 +34,7 @@ from prometheus_client.exposition import choose_encoder
 
 from models.errors import ImageReason
 from models.evidence_cache import EvidenceLookup, Modality
+from models.snapshot import Feature
 from schemas.dead_letters import Reason, Stage
 from stream_app.image_cache import ImageLookup
 from stream_app.metric_collectors import BulkHistogram, CategoryCounter, LaneLags, WithoutCreationTimes
@@ -195,6 +198,7 @@ class ServiceMetrics:
         self._clock = clock
         self._declare_event_metrics()
         self._declare_batch_metrics()
+        self._declare_watching_metrics()
         self._declare_model_metrics()
         self._declare_process_metrics()
 
@@ -370,6 +374,12 @@ class ServiceMetrics:
         self._model.info({"name": name, "version": version})
         self._model_loaded_at.set_to_current_time()
 
+    def watch_drift(self, psi: Callable[[Feature], float], num_events: Callable[[], int]) -> None:
+        """Ask for the drift of each feature, and how many events it is of, whenever somebody scrapes."""
+        for feature, gauge in self._drift.items():
+            gauge.set_function(partial(psi, feature))
+        self._drift_events.set_function(num_events)
+
     def shadow_loaded(self, name: str, version: str) -> None:
         """Name the challenger that scores beside from now on."""
         self._shadow_model.info({"name": name, "version": version})
@@ -496,6 +506,18 @@ class ServiceMetrics:
         self._stalled = self._gauge("partitions_stalled", "Partitions with records and without progress.")
         commits = self._counter("commits", "Offset commits, by how they ended.", "outcome")
         self._commits = {outcome: commits.labels(outcome) for outcome in CommitOutcome}
+
+    def _declare_watching_metrics(self) -> None:
+        drift = self._gauge(
+            "drift_psi",
+            "Population stability index of the latest events against the rows the version was measured on, "
+            "less what chance gives; NaN for fewer than 500 events.",
+            "feature",
+        )
+        self._drift = {feature: drift.labels(feature) for feature in Feature}
+        for gauge in self._drift.values():
+            gauge.set(math.nan)
+        self._drift_events = self._gauge("drift_events", "Events that these are of.")
 
     def _declare_model_metrics(self) -> None:
         self._model = Info("shelver_model", "The model version that scores.", registry=self.registry)

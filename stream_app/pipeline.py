@@ -20,6 +20,7 @@ from stream_app.assigning import explanation_requests, outgoing
 from stream_app.batching import Batch
 from stream_app.cascading import texts_of, without_certain_pictures
 from stream_app.dead_letters import dead_letters, failure_of
+from stream_app.drift import DriftWatch
 from stream_app.inference import Inference, LoadedVersion
 from stream_app.lanes import Lane, Turn, all_of
 from stream_app.metrics import LaneKind, PipelineStep, ServiceMetrics
@@ -54,6 +55,7 @@ class Collaborators:
     publisher: Publisher
     pictures: FetchesPictures
     metrics: ServiceMetrics
+    drift: DriftWatch
     on_published: OnPublished = lambda _scored, _pictures: None
 
 
@@ -116,7 +118,7 @@ class ListingLane(Lane):
                 lambda: self._prepare(part.decoded, version.classifier, pictures)
             )
         scored = await self._score(prepared, version)
-        records = await self._in_thread(lambda: self._outgoing(scored))
+        records = await self._in_thread(lambda: self._outgoing(scored, version.classifier))
         await part.turn.come()
         with self._parts.metrics.stage(PipelineStep.PUBLISH):
             confirmations = await self._parts.publisher.send(records)
@@ -158,7 +160,8 @@ class ListingLane(Lane):
             self._parts.metrics.batch_scored(len(scored.listings))
         return scored
 
-    def _outgoing(self, scored: Scored) -> list[Outgoing]:
+    def _outgoing(self, scored: Scored, classifier: Classifier) -> list[Outgoing]:
+        self._parts.drift.add(scored, classifier.snapshot)
         settings = self._settings
         records = outgoing(scored, topic=settings.category_assigned_topic, source=settings.event_source)
         questions = explanation_requests(

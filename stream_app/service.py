@@ -14,6 +14,7 @@ from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
 from stream_app.broker_questions import BrokerQuestions
 from stream_app.codecs import require_codecs
+from stream_app.drift import DriftWatch
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, GroupMember, WholeFetchApp, assigned_partitions, group_is_joined
 from stream_app.gpu_watch import open_gpu, watch_gpu
@@ -132,8 +133,16 @@ class Service:
             ImageFetcher(settings, on_lookup=self.metrics.picture_looked_up)
         )
         publisher = await self._connect()
+        drift = DriftWatch(settings.drift_window_events)
+        self.metrics.watch_drift(drift.psi, lambda: drift.num_events)
         parts = Collaborators(
-            self._app.flow.ledger, inference, publisher, pictures, self.metrics, shadow.offer
+            self._app.flow.ledger,
+            inference,
+            publisher,
+            pictures,
+            self.metrics,
+            drift,
+            shadow.offer,
         )
         on_room = self._app.flow.room_changed.set
         listings = RecentListings(

@@ -128,6 +128,19 @@ class LaneSettings(BatchSettings, PrepareSettings, PublishSettings, TopicSetting
     )
 
 
+class DriftSettings(BaseModel):
+    """Over how much drift is measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    drift_window_events: int = Field(
+        10_000,
+        ge=1_000,
+        description="Latest events of this worker that are compared with the rows the model version was"
+        " measured on.",
+    )
+
+
 class ExplanationSettings(BaseModel):
     """How explanations are made: on a thread of their own, beside the categories."""
 
@@ -188,6 +201,7 @@ class Settings(
     GroupSettings,
     LaneSettings,
     ExplanationSettings,
+    DriftSettings,
     ProgressSettings,
     PublishSettings,
     InferenceSettings,

@@ -53,6 +53,12 @@ class TopicSettings(BaseModel):
     category_explained_topic: str = Field(
         "category-explained", min_length=1, max_length=249, description="Topic of the explanations."
     )
+    category_corrected_topic: str = Field(
+        "category-corrected",
+        min_length=1,
+        max_length=249,
+        description="Topic of what people say that categories should have been.",
+    )
     topic_partitions: int = Field(4, ge=1, description="Partitions of a topic that is created.")
     topic_replication: int = Field(1, ge=1, description="Replication factor of a topic that is created.")
     topic_startup_seconds: float = Field(

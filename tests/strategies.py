@@ -2,10 +2,34 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from math import fsum
 from typing import Any
 
 from hypothesis import strategies as st
 
+from schemas.assignments import (
+    AssignedCategory,
+    CategoryAssigned,
+    ImageUse,
+    Modalities,
+    ModelReference,
+    SourceReference,
+    TextUse,
+)
+from schemas.corrections import CategoryCorrected, CorrectCategory
+from schemas.dead_letters import DeadLetter, Failure, Reason, Stage, build_dead_letter
+from schemas.explanations import (
+    CategoryExplained,
+    CategoryReference,
+    Explanation,
+    ExplanationMethod,
+    ExplanationRequested,
+    Frame,
+    ImageAttribution,
+    ModalityAttribution,
+    TextAttribution,
+    TextField,
+)
 from schemas.products import ImageReference, ProductListed
 
 CONTROL_CHARACTERS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
@@ -136,6 +160,133 @@ def products() -> st.SearchStrategy[ProductListed]:
     )
 
 
+def category_codes() -> st.SearchStrategy[int | str]:
+    """Codes of label sets."""
+    return st.integers() | st.text(max_size=12)
+
+
+def requests() -> st.SearchStrategy[ExplanationRequested]:
+    """Any valid request for an explanation."""
+    rest = {
+        "request_id": identifiers(),
+        "categories": st.none() | st.lists(category_codes(), max_size=4).map(tuple),
+        "max_evaluations": st.none() | st.integers(1, 10**6),
+    }
+    return st.builds(
+        ExplanationRequested, product=products(), event_id=st.none() | identifiers(), **rest
+    ) | st.builds(ExplanationRequested, event_id=identifiers(), **rest)
+
+
+def corrections() -> st.SearchStrategy[CategoryCorrected]:
+    """Any valid correction."""
+    return st.builds(
+        CategoryCorrected,
+        correction_id=identifiers(),
+        product_id=identifiers(),
+        category=st.builds(CorrectCategory, code=category_codes(), label=st.none() | st.text(max_size=9)),
+        event_id=st.none() | identifiers(),
+        assignment_id=st.none() | identifiers(),
+        corrected_by=st.none() | st.text(max_size=9),
+        comment=st.none() | st.text(max_size=9),
+        corrected_at=st.none() | instants(),
+    )
+
+
+def model_references() -> st.SearchStrategy[ModelReference]:
+    """Versions of models."""
+    return st.builds(ModelReference, name=st.text(max_size=9), version=st.text(max_size=3))
+
+
+def assignments() -> st.SearchStrategy[CategoryAssigned]:
+    """Any category that can be published."""
+    categories = st.builds(
+        AssignedCategory, code=category_codes(), label=st.text(max_size=9), probability=st.floats(0, 1)
+    )
+    places = st.builds(
+        SourceReference,
+        topic=st.text(max_size=9),
+        partition=st.integers(0, 2**31),
+        offset=st.integers(0, 2**63),
+    )
+    return st.builds(
+        CategoryAssigned,
+        assignment_id=identifiers(),
+        event_id=identifiers(),
+        product_id=identifiers(),
+        category=categories,
+        alternatives=st.lists(categories, max_size=3).map(tuple),
+        modalities=st.builds(Modalities, text=st.sampled_from(TextUse), image=st.sampled_from(ImageUse)),
+        image_reason=st.none() | st.sampled_from(["timeout", "too_large"]),
+        model=model_references(),
+        source=st.none() | places,
+        assigned_at=instants(),
+    )
+
+
+@st.composite
+def explanations(draw: st.DrawFn) -> Explanation:
+    """Any explanation that adds up."""
+    logits = st.floats(-50, 50)
+    words = draw(st.lists(st.tuples(st.sampled_from(TextField), st.text(max_size=5), logits), max_size=4))
+    cells = draw(st.lists(logits, min_size=2, max_size=2) | st.just([]))
+    base = draw(logits)
+    frame = Frame(left=draw(logits), top=0, width=draw(st.floats(0.5, 900)), height=1)
+    return Explanation(
+        category=CategoryReference(code=draw(category_codes()), label=draw(st.text(max_size=9))),
+        base_value=base,
+        value=fsum([base, *cells, *(word[2] for word in words)]),
+        text=tuple(
+            TextAttribution(field=field, start=3, end=3 + len(text), text=text, attribution=value)
+            for field, text, value in words
+        ),
+        image=ImageAttribution(
+            grid=(1, 2),
+            attributions=(tuple(cells),),
+            width=draw(st.integers(1, 9_000)),
+            height=7,
+            frame=draw(st.none() | st.just(frame)),
+        )
+        if cells
+        else None,
+        by_modality=ModalityAttribution(text=fsum(word[2] for word in words), image=fsum(cells)),
+    )
+
+
+def answers() -> st.SearchStrategy[CategoryExplained]:
+    """Any answer to a request that can be published."""
+    return st.builds(
+        CategoryExplained,
+        explanation_id=identifiers(),
+        request_id=identifiers(),
+        event_id=identifiers(),
+        product_id=identifiers(),
+        model=model_references(),
+        explanations=st.lists(explanations(), min_size=1, max_size=2).map(tuple),
+        method=st.builds(
+            ExplanationMethod,
+            text=st.none() | st.text(max_size=9),
+            image=st.none() | st.text(max_size=9),
+            evaluations=st.integers(0, 10**6),
+        ),
+        additivity_error=st.floats(0, 1e-3),
+        explained_at=instants(),
+    )
+
+
+def dead_letters() -> st.SearchStrategy[DeadLetter]:
+    """Dead letters of any record, many of them cut."""
+    failures = st.builds(
+        Failure,
+        stage=st.sampled_from(Stage),
+        reason=st.sampled_from(Reason),
+        message=st.text(),
+        source=st.text(max_size=20),
+        attempts=st.integers(1, 100),
+    )
+    values = st.none() | st.binary(max_size=20) | st.just(bytes(5_000))
+    return st.builds(build_dead_letter, values, values, record_headers(), failures, max_bytes=st.just(4_096))
+
+
 def json_values(max_leaves: int = 12) -> st.SearchStrategy[Any]:
     """Any JSON value; objects often have names that mean something to us."""
     scalars = (
@@ -173,6 +324,42 @@ def listing_bodies() -> st.SearchStrategy[dict[str, Any]]:
             "listed_at": st.none() | instants().map(datetime.isoformat) | json_values(3),
             "explain": st.booleans() | st.none() | json_values(3),
             "price": json_values(3),
+        },
+    )
+
+
+def request_bodies() -> st.SearchStrategy[dict[str, Any]]:
+    """JSON objects with the fields of a request for an explanation, mostly but not always valid."""
+    ids = identifiers() | st.integers(0, 10**25) | st.none() | json_values(3)
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "request_id": ids,
+            "product": st.none() | listing_bodies() | json_values(3),
+            "event_id": ids,
+            "categories": st.none() | st.lists(category_codes() | json_values(1), max_size=3),
+            "max_evaluations": st.none() | st.integers(-1, 9) | json_values(1),
+        },
+    )
+
+
+def correction_bodies() -> st.SearchStrategy[dict[str, Any]]:
+    """JSON objects with the fields of a correction, mostly but not always valid."""
+    ids = identifiers() | st.integers(0, 10**25) | st.none() | json_values(3)
+    texts = st.text(max_size=60) | st.none() | json_values(3)
+    codes = category_codes() | json_values(1)
+    return st.fixed_dictionaries(
+        {
+            "product_id": ids,
+            "category": st.fixed_dictionaries({"code": codes}, optional={"label": texts}) | json_values(3),
+        },
+        optional={
+            "correction_id": ids,
+            "event_id": ids,
+            "assignment_id": ids,
+            "corrected_by": texts,
+            "comment": texts,
+            "corrected_at": st.none() | instants().map(datetime.isoformat) | json_values(3),
         },
     )
 

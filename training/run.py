@@ -22,7 +22,7 @@ from training.fit_progress import progress_bars
 from training.fitting import Fitter
 from training.rows import TrainingRows, load_rows
 from training.run_folder import check_catalogue, finish, run_folder
-from training.scoring import held_out_cascade_rows, score_held_out
+from training.scoring import held_out_cascade_rows, held_out_snapshot, score_held_out
 from training.stacking import FusionSettings, Stages
 from training.stages import StageRows
 from training.version import TrainedVersion, Training, log_summary, publish
@@ -91,6 +91,7 @@ def _train(cfg: DictConfig, rows: TrainingRows, folder: Path | None) -> TrainedV
         cascade=choose_cascade(
             held_out_cascade_rows(network, evidence, truth_R), answers.cascade_rows(), settings.cascade_loss
         ),
+        snapshot=held_out_snapshot(network, evidence, rows),
         seconds=time.monotonic() - began,
     )
     trained = publish(cfg, training)

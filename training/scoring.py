@@ -12,9 +12,11 @@ from torch import Tensor
 from models.evaluation import Evaluation, evaluate, softmax
 from models.fusion import Evidence, Fusion
 from models.labels import LabelSet
+from models.snapshot import Observed, Snapshot
 from training.cascade import CascadeRows
+from training.rows import TrainingRows
 
-__all__ = ["HeldOutScores", "held_out_cascade_rows", "score_held_out"]
+__all__ = ["HeldOutScores", "held_out_cascade_rows", "held_out_snapshot", "score_held_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,25 @@ def held_out_cascade_rows(fusion: Fusion, evidence: Evidence, truth_R: Tensor) -
         fusion.fuse(by_both).logits_BC.numpy(),
         truth_R[both_R].numpy(),
     )
+
+
+@torch.inference_mode()
+def held_out_snapshot(fusion: Fusion, evidence: Evidence, rows: TrainingRows) -> Snapshot | None:
+    """What the version assigns to the rows held out, as serving will be compared with it.
+
+    Args:
+        fusion: calibrated.
+        evidence: of the rows held out; those with nothing to classify, which serving refuses, do not count.
+        rows: all rows.
+    """
+    is_served_R = (evidence.text_present_B | evidence.image_present_B).numpy()
+    served = [rows.rows[row] for row in rows.validation_rows[is_served_R]]
+    observed = Observed.of(
+        softmax(fusion.fuse(evidence).logits_BC.numpy())[is_served_R],
+        ((row.title, row.description) for row in served),
+        evidence.image_present_B.numpy()[is_served_R],
+    )
+    return Snapshot.of(observed, len(rows.labels))
 
 
 def _evaluate(fusion: Fusion, evidence: Evidence, truth_R: Tensor, labels: LabelSet) -> Evaluation:

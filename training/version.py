@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from models.bundle import BundleMetadata, library_versions, write_bundle
-from models.cascade import METRICS_KEY, Cascade
+from models.cascade import METRICS_KEY as CASCADE_KEY
+from models.cascade import Cascade
 from models.evaluation import Evaluation
 from models.fusion import FusionNetwork
 from models.golden import pick_golden_products
@@ -19,6 +20,8 @@ from models.inputs import Product
 from models.labels import LabelSet
 from models.model_card import CardFacts, model_card
 from models.repository import ModelLocation, ModelRepository
+from models.snapshot import METRICS_KEY as SNAPSHOT_KEY
+from models.snapshot import Snapshot
 from models.text.base import TextEncoder
 from training.fitting import Fitter
 from training.scoring import HeldOutScores
@@ -40,6 +43,7 @@ class Training:
         scores: on the rows held out.
         out_of_fold: what the fusion adds, as `OutOfFoldAnswers.scores` gives it.
         cascade: from when on a text alone is certain.
+        snapshot: what was assigned to the rows held out; None where they are too few.
         seconds: from the first row read to the last score.
     """
 
@@ -48,13 +52,15 @@ class Training:
     scores: HeldOutScores
     out_of_fold: dict[str, Any]
     cascade: Cascade
+    snapshot: Snapshot | None
     seconds: float
 
     def metrics(self) -> dict[str, Any]:
         """The content of `metrics.json`."""
         return self.scores.to_json() | {
             "out_of_fold": self.out_of_fold,
-            METRICS_KEY: self.cascade.model_dump(),
+            CASCADE_KEY: self.cascade.model_dump(),
+            SNAPSHOT_KEY: None if self.snapshot is None else self.snapshot.model_dump(),
             "training_seconds": round(self.seconds, 1),
         }
 

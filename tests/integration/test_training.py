@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.catalogue_products import product_of
 from models.inputs import Product
 from models.repository import ModelRepository
 from models.runtime import Classifier
+from models.snapshot import Feature, Observed
 from schemas.catalogue import CatalogueRow, read_catalogue
 
 
@@ -49,3 +51,26 @@ def test_fusion_beats_text_alone_and_picture_alone(
 def test_no_file_of_a_version_is_a_pickle(demo_repository: Path) -> None:
     folder = ModelRepository(demo_repository).resolve("demo@champion").folder
     assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".md"}
+
+
+def test_the_snapshot_is_what_the_version_assigns_to_the_rows_held_out(
+    classifier: Classifier, sample_catalogue: Path
+) -> None:
+    rows = [row for row in read_catalogue(sample_catalogue) if row.split == "val"]
+    prepared = classifier.prepare([product_of(row) for row in rows])
+    observed = Observed.of(
+        classifier.score(prepared).probabilities_BC,
+        ((row.title, row.description) for row in rows),
+        prepared.image_present_B,
+    )
+    snapshot = classifier.snapshot
+    assert snapshot is not None
+    assert snapshot.rows == len(rows)
+    served = snapshot.count(observed)
+    assert {feature: snapshot.drift(feature, served[feature]) for feature in Feature} == dict.fromkeys(
+        Feature, 0
+    )
+    assert served[Feature.TEXT_LENGTH].tolist() == snapshot.text_length.counts
+    assert served[Feature.IMAGE].tolist() == snapshot.image
+    # Rows that nothing was learnt from are not all as certain as those that were.
+    assert snapshot.confidence.edges[0] < 0.9

@@ -115,7 +115,14 @@ def test_a_version_keeps_its_configuration_its_split_and_its_card(
     assert f"| weighted F1 | {bundle.metrics['weighted_f1']:.4f} |" in card
     assert "model=text text.num_bags=2" in card
     assert str(sample_catalogue.parent) not in card
-    assert {"ece", "ece_before_calibration", "out_of_fold", "cascade", "by_modality"} <= bundle.metrics.keys()
+    assert {
+        "ece",
+        "ece_before_calibration",
+        "out_of_fold",
+        "cascade",
+        "snapshot",
+        "by_modality",
+    } <= bundle.metrics.keys()
 
 
 def test_every_combination_of_a_multirun_is_a_version(sample_catalogue: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 import subprocess
 import sys
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -49,15 +48,6 @@ def test_every_message_says_how_it_is_identified_dated_and_typed(message_type: t
 
 def test_no_two_messages_have_the_same_event_type() -> None:
     assert len({message_type.EVENT_TYPE for message_type in MESSAGES}) == len(MESSAGES)
-
-
-@pytest.mark.parametrize("mode", ["validation", "serialization"])
-@pytest.mark.parametrize("message_type", MESSAGES)
-def test_every_message_has_a_json_schema(message_type: type[Message], mode: Any) -> None:
-    schema = message_type.model_json_schema(mode=mode)
-    assert set(schema["properties"]) == set(message_type.model_fields)
-    identifier = schema["properties"][message_type.IDENTIFIER_FIELD]["type"]
-    assert identifier == (["string", "integer"] if mode == "validation" else "string")
 
 
 @pytest.mark.parametrize(
