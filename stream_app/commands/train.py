@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from models.repository import ModelLocation
     from training.version import TrainedVersion
 
 
@@ -29,6 +30,12 @@ def train(
         Path | None,
         typer.Option(metavar="RUN_FOLDER", help="Go on with a run that was interrupted; takes no overrides."),
     ] = None,
+    first: Annotated[
+        bool,
+        typer.Option(
+            "--first", help="Leave at once where the repository has a version of that name already."
+        ),
+    ] = False,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the configuration of the run and leave.")
     ] = False,
@@ -55,13 +62,16 @@ def train(
     """
     from stream_app.errors import SettingsError
 
-    if resume is not None and (overrides or multirun):
+    if resume is not None and (overrides or multirun or first):
         raise SettingsError(
             "--resume goes on with the configuration that the run began with; leave the rest out"
         )
     with _overrides_checked():
         if show_config:
             _show_config(overrides or ())
+            return
+        if first and (newest := _newest_version(overrides or ())) is not None:
+            typer.echo(f"{newest} is there already, nothing is trained", err=True)
             return
         trained = _run(overrides or (), resume, multirun=multirun)
     _report(trained, as_json=as_json, multirun=multirun)
@@ -86,6 +96,16 @@ def _show_config(overrides: Sequence[str]) -> None:
     from training.run import compose_config
 
     typer.echo(OmegaConf.to_yaml(compose_config(overrides)).rstrip())
+
+
+def _newest_version(overrides: Sequence[str]) -> ModelLocation | None:
+    """The newest version of the name that would be trained; None where there is none."""
+    from models.repository import ModelRepository
+    from training.run import compose_config
+
+    cfg = compose_config(overrides)
+    models = ModelRepository(cfg.repository)
+    return models.resolve(cfg.name) if models.versions(cfg.name) else None
 
 
 def _run(overrides: Sequence[str], resume: Path | None, *, multirun: bool) -> list[TrainedVersion]:

@@ -125,6 +125,20 @@ def test_a_version_keeps_its_configuration_its_split_and_its_card(
     } <= bundle.metrics.keys()
 
 
+def test_a_first_version_is_trained_where_there_is_none(
+    uninterrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("train", "--first", *TEXT_ONLY, "data.root=nowhere", f"repository='{uninterrupted}'")
+    with pytest.raises(SystemExit) as nothing_to_do:
+        cli.main(asked)
+    assert nothing_to_do.value.code == 0
+    assert "fusion@1 is there already" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as other_name:
+        cli.main([*asked, "name=other", "run_dir=null"])
+    assert other_name.value.code == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_every_combination_of_a_multirun_is_a_version(sample_catalogue: Path, tmp_path: Path) -> None:
     finished = shelver_train(
         tmp_path,

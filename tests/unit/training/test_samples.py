@@ -5,9 +5,12 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from models.image.decoding import ImageLimits, decode_image
 from schemas.catalogue import read_catalogue, read_label_names
 from training.samples import SAMPLE_CATEGORIES, write_sample_catalogue
+from training.samples.__main__ import main
 
 
 def digest(folder: Path) -> str:
@@ -23,6 +26,20 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> 
     )
     assert first == second
     assert first != other
+
+
+def test_the_command_fills_an_empty_folder_and_leaves_any_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(tmp_path / "drawn", products=30, seed=1)
+    assert digest(tmp_path / "drawn") == digest(write_sample_catalogue(tmp_path / "same", 30, 1))
+    capsys.readouterr()
+    somebodys = tmp_path / "somebodys"
+    somebodys.mkdir()
+    (somebodys / "X_train_update.csv").write_text("theirs")
+    main(somebodys)
+    assert [file.name for file in somebodys.iterdir()] == ["X_train_update.csv"]
+    assert "stays as it is" in capsys.readouterr().err
 
 
 def test_it_reads_as_a_labelled_catalogue_with_names_and_pictures(tmp_path: Path) -> None:
