@@ -1,0 +1,130 @@
+"""The commands of the compose file, under the constraints of their containers, do what they are there for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_app.process_guard import guarded
+from stream_app.settings import Settings
+from tests.deployment import compose_file, last, own_services
+from tests.integration.containers import PATIENCE_SECONDS, Container, Machine, skip_without_namespaces
+
+NUM_LISTINGS = 12
+VOLUMES = ("catalogue", "weights", "repository", "runs")
+PROBE = """
+import os, socket
+refused = []
+for name in ("/x", "/opt/x", "/repository/x", "/usr/x"):
+    try: open(name, "w")
+    except OSError: refused.append(name)
+try: socket.create_connection(("192.0.2.1", 443), 1)
+except OSError: refused.append("network")
+open("/tmp/x", "w"); os.remove("/tmp/x")
+print(*refused)
+"""
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    return own_services(compose_file())
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("volumes")
+    made = {name: folder / name for name in VOLUMES}
+    for path in made.values():
+        path.mkdir()
+        # As a runtime does with the folders of the image.
+        subprocess.run(["chown", "10001:10001", path], check=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    skip_without_namespaces()
+    with Machine(tmp_path_factory.mktemp("machine")) as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def kafka_there(machine: Machine) -> Iterator[None]:
+    """A Kafka where the compose file says that it is."""
+    command = machine.inside(sys.executable, "-m", "stream_app", "broker", "--port", "19092")
+    with subprocess.Popen(
+        guarded(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "19092" in process.stdout.readline()
+        yield
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_SECONDS)
+
+
+@pytest.mark.usefixtures("kafka_there")
+def test_from_an_empty_folder_to_categories(
+    machine: Machine, services: dict[str, dict[str, Any]], volumes: dict[str, Path]
+) -> None:
+    machine.finish(services["catalogue"], "--products=60", volumes=volumes)
+    trained = machine.finish(services["trainer"], "text.epochs=1", "image.epochs=1", volumes=volumes)
+    assert "fusion@1 (champion)" in trained
+    before = _contents(volumes["repository"])
+
+    with machine.run(services["worker"], volumes=volumes) as worker:
+        _wait_until_healthy(worker)
+        _is_constrained(worker)
+        published = machine.finish(services["listings"], f"--limit={NUM_LISTINGS}", volumes=volumes)
+        assert f"{NUM_LISTINGS} of {NUM_LISTINGS} listings confirmed" in published
+        watched = worker.execute(
+            "shelver", "watch", "--from-beginning", "--json-lines", f"--limit={NUM_LISTINGS}"
+        )
+        categories = [json.loads(line) for line in watched.stdout.splitlines()]
+        assert len(categories) == NUM_LISTINGS, watched
+        kept = worker.files()
+        _stop(worker)
+
+    assert _contents(volumes["repository"]) == before
+    assert sum(kept.values()) < 2**20, kept
+
+
+def _wait_until_healthy(worker: Container) -> None:
+    """As a runtime does with the health check of the image; then until the topics are there."""
+    check: list[str] = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
+    _wait_until(worker, check)
+    _wait_until(worker, [part.replace("healthz", "readyz") for part in check])
+
+
+def _wait_until(worker: Container, command: list[str]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (probe := worker.execute(*command)).returncode:
+        assert worker.process.poll() is None, worker.output()
+        assert time.monotonic() < deadline, probe.stderr
+        time.sleep(0.5)
+
+
+def _is_constrained(worker: Container) -> None:
+    assert worker.status["Uid"].split() == ["10001"] * 4
+    assert worker.status["NoNewPrivs"] == "1"
+    assert {worker.status[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
+    assert worker.execute("python", "-c", PROBE).stdout.split() == [
+        "/x", "/opt/x", "/repository/x", "/usr/x", "network",
+    ]  # fmt: skip
+
+
+def _stop(worker: Container) -> None:
+    """As a runtime does: SIGTERM to process 1."""
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.exit_code(seconds=Settings.model_fields["stop_seconds"].default) == 0, worker.output()
+    assert json.loads(worker.output().splitlines()[-1])["message"] == "stopped"
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
