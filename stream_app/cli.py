@@ -29,6 +29,7 @@ COMMANDS = {
     "publish": "Publish the products of a catalogue as product-listed events, pictures inside.",
     "watch": "Watch the categories, explanations and dead letters that come out, until Ctrl-C.",
     "dead-letters": "List dead letters, and send them back to be tried again.",
+    "backfill": "Score listings again with another version, beside the workers and at a bounded share.",
     "train": "Train a model; ends with a new version in the repository.",
     "evaluate": "Score a model version on labelled products.",
     "explain": "Explain why a product gets its category, word by word and on its picture.",

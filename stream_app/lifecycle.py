@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import threading
-from collections.abc import Iterator
 
 from stream_app.acls import Operation, told
 from stream_app.errors import FatalError
 from stream_app.fetching import WholeFetchApp
+from stream_app.stop_signals import stop_signals
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ async def run_until_stopped(app: WholeFetchApp, *, stop_seconds: float) -> None:
         Exception: whatever kept the app from starting.
     """
     stopping = asyncio.Event()
-    with _signals(stopping):
+    with stop_signals(stopping):
         starting = asyncio.create_task(app.start())
         await _first_of(starting, stopping)
         try:
@@ -67,18 +66,6 @@ async def _stop(app: WholeFetchApp, starting: asyncio.Task[None]) -> None:
     logger.info("stopping: finishing what is begun")
     await app.stop()
     logger.info("stopped")
-
-
-@contextlib.contextmanager
-def _signals(stopping: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def _end_within(seconds: float) -> None:

@@ -91,7 +91,11 @@ async def open_stretch(
                 await consumer.start()
                 consumer.assign(partitions)
                 ends = await consumer.end_offsets(partitions)
-                starts = await _starts(consumer, ends, since)
+                starts = (
+                    dict(await consumer.beginning_offsets(partitions))
+                    if since is None
+                    else await _offsets_since(consumer, ends, since)
+                )
         except (KafkaError, TimeoutError) as error:
             raise TopicError(f"{topic!r} at {broker} cannot be read ({error!r}); try again") from error
         yield Stretch(consumer, starts, ends, ids.get(topic), broker, arguments)
@@ -109,11 +113,24 @@ async def _check(admin: AIOKafkaAdminClient, needs: Needs, broker: str, who: str
         )
 
 
-async def _starts(
-    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], since: datetime | None
+async def offsets_since(stretch: Stretch, since: datetime) -> Mapping[TopicPartition, int]:
+    """The first offset that was written at a time or later, by partition; its end where there is none.
+
+    Raises:
+        TopicError: the brokers do not tell.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await _offsets_since(stretch.consumer, stretch.ends, since)
+    except (KafkaError, TimeoutError) as error:
+        raise TopicError(
+            f"{stretch.broker} does not tell what was written since ({error!r}); try again"
+        ) from error
+
+
+async def _offsets_since(
+    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], since: datetime
 ) -> Mapping[TopicPartition, int]:
-    if since is None:
-        return dict(await consumer.beginning_offsets(list(ends)))
     # Kafka knows no time before 1970.
     moment = max(0, int(since.timestamp() * 1000))
     found = await consumer.offsets_for_times(dict.fromkeys(ends, moment))
