@@ -21,6 +21,7 @@ from stream_app.backfill_planning import BackfillPlan, BackfillProgress
 from stream_app.batching import Batch, Fetched
 from stream_app.catalogue_publishing import DeliveryError
 from stream_app.codecs import require_codecs
+from stream_app.drift import DriftWatch
 from stream_app.duty_cycle import DutyCycle
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference, LoadedVersion
@@ -159,7 +160,8 @@ async def run_backfill(
         await publisher.start()
         pictures = await owned.enter_async_context(ImageFetcher(chosen))
         run = _Run(plan, progress)
-        parts = Collaborators(run.ledger, inference, publisher, pictures, CountingMetrics(progress))
+        metrics, drift = CountingMetrics(progress), DriftWatch(chosen.drift_window_events)
+        parts = Collaborators(run.ledger, inference, publisher, pictures, metrics, drift)
         cycle = DutyCycle(options.share, options.per_second)
         lane = RestingLane(chosen, parts, cycle, on_room=run.room.set)
         owned.callback(lane.close)
