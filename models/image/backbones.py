@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Final, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import get_model
 
 from models.errors import BundleError, UnsupportedKindError
 from models.image.base import ImageEncoder
 from models.image.decoding import Resize
+from models.image.torchvision_models import get_model
 
 __all__ = ["ARCHITECTURES", "RANDOM", "TORCHVISION", "TorchvisionBackbone"]
 
