@@ -45,6 +45,7 @@ def build_app(settings: Settings) -> WholeFetchApp:
     service = Service(settings, app, brokers)
     declare_agent(app, settings.product_listed_topic, name="listings", add=service.add)
     declare_agent(app, settings.explanation_requested_topic, name="explanations", add=service.add)
+    declare_agent(app, settings.category_corrected_topic, name="corrections", add=service.add)
     return app
 
 

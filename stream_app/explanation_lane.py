@@ -1,17 +1,14 @@
 """The lane of explanations: beside that of listings, with a queue, a thread and limits of its own."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from aiokafka.errors import KafkaError
-
+from stream_app.assignment_index import Place
 from stream_app.batching import Batch, BatchSettings, Record
 from stream_app.dead_letters import dead_letters, failure_of
-from stream_app.errors import FatalError
 from stream_app.explanation_requests import (
     Answered,
     Request,
@@ -25,13 +22,9 @@ from stream_app.metrics import LaneKind, PipelineStep
 from stream_app.pipeline import Collaborators
 from stream_app.preparing import Picture
 from stream_app.publishing import Outgoing
-from stream_app.recent_listings import Place, RecentListings
+from stream_app.recent_listings import RecentListings
 from stream_app.settings import Settings
 from stream_app.stages import Rejected
-
-logger = logging.getLogger(__name__)
-
-RETRY_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -101,17 +94,11 @@ class ExplanationLane(Lane):
 
     async def _find(self, events: Mapping[str, Place | None]) -> dict[str, Record]:
         """The listings of events; brokers that are away are waited for, as long as when publishing."""
-        deadline = self._clock() + self._settings.publish_timeout_seconds
-        while True:
-            try:
-                return await self._listings.find(events)
-            except (KafkaError, TimeoutError) as error:
-                if self._clock() > deadline:
-                    raise FatalError(f"listings cannot be read again: {error!r}") from error
-                logger.warning("listings cannot be read again yet: %r", error)
-            await self._listings.stop()
-            self._parts.metrics.retried(PipelineStep.EXPLAIN)
-            await asyncio.sleep(RETRY_SECONDS)
+        return await self._listings.patiently(
+            lambda: self._listings.find(events),
+            seconds=self._settings.publish_timeout_seconds,
+            on_retry=lambda: self._parts.metrics.retried(PipelineStep.EXPLAIN),
+        )
 
     def _answer(
         self, requests: list[Request], rejected: list[Rejected], pictures: Mapping[str, Picture]

@@ -19,12 +19,13 @@ from schemas.explanations import CategoryExplained, ExplanationRequested
 from schemas.products import ProductListed
 from stream_app.acknowledgement import TopicPartition
 from stream_app.assigning import LISTING_PLACE_HEADER
+from stream_app.assignment_index import Place
 from stream_app.batching import Record
+from stream_app.decoding import decode_each
 from stream_app.explaining import ExplainedListing, category_explained
 from stream_app.isolation import isolate
 from stream_app.preparing import Picture, product_of
 from stream_app.publishing import Outgoing
-from stream_app.recent_listings import Place
 from stream_app.stages import Rejected, origin
 
 DEFAULT_MAX_EVALUATIONS = 0
@@ -67,23 +68,8 @@ class Answered:
 
 def decode_questions(records: Iterable[Record], *, max_bytes: int) -> Questions:
     """Read every record; a tombstone asks nothing."""
-    asked, rejected = [], []
-    for record in records:
-        if record.value is None:
-            continue
-        try:
-            question = decode(
-                ExplanationRequested,
-                record.value,
-                record.headers,
-                default_event_id=origin(record),
-                max_bytes=max_bytes,
-            )
-        except MessageError as error:
-            rejected.append(Rejected(record, error, Stage.DECODE))
-        else:
-            asked.append((record, question))
-    return Questions(asked, rejected)
+    messages = decode_each(ExplanationRequested, records, max_bytes=max_bytes)
+    return Questions(messages.read, messages.rejected)
 
 
 def with_listings(

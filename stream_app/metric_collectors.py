@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,31 @@ class CategoryCounter(Collector):
         family = CounterMetricFamily(self._name, self._description, labels=("category",))
         for category, number in counts.items():
             family.add_metric((category,), number)
+        yield family
+
+
+class CategoryRatios(Collector):
+    """A gauge with a series for each category that has a ratio, `MAX_CATEGORIES` at most.
+
+    Args:
+        name: full metric name.
+        description: one sentence for the exposition.
+    """
+
+    def __init__(self, name: str, description: str) -> None:
+        self._name = name
+        self._description = description
+        self._ratios: Mapping[int | str, float] = {}
+
+    def set(self, ratios: Mapping[int | str, float]) -> None:
+        """Replace all series; of more than `MAX_CATEGORIES` the first ones are shown."""
+        self._ratios = dict(ratios)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the gauge."""
+        family = GaugeMetricFamily(self._name, self._description, labels=("category",))
+        for category, ratio in islice(self._ratios.items(), MAX_CATEGORIES):
+            family.add_metric((str(category),), ratio)
         yield family
 
 

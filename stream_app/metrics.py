@@ -36,8 +36,15 @@ from models.errors import ImageReason
 from models.evidence_cache import EvidenceLookup, Modality
 from models.snapshot import Feature
 from schemas.dead_letters import Reason, Stage
+from stream_app.corrections import CorrectionOutcome
 from stream_app.image_cache import ImageLookup
-from stream_app.metric_collectors import BulkHistogram, CategoryCounter, LaneLags, WithoutCreationTimes
+from stream_app.metric_collectors import (
+    BulkHistogram,
+    CategoryCounter,
+    CategoryRatios,
+    LaneLags,
+    WithoutCreationTimes,
+)
 
 SECONDS_PER_DAY = 86_400.0
 STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -68,6 +75,7 @@ class PipelineStep(StrEnum):
     INFERENCE = "inference"
     PUBLISH = "publish"
     EXPLAIN = "explain"
+    CORRECT = "correct"
 
 
 class LaneKind(StrEnum):
@@ -400,6 +408,14 @@ class ServiceMetrics:
         """Count events that were chosen for a challenger, but not compared."""
         self._shadow_events[outcome].inc(num_events)
 
+    def corrected(self, outcome: CorrectionOutcome, num_corrections: int = 1) -> None:
+        """Count what people say of categories."""
+        self._corrections[outcome].inc(num_corrections)
+
+    def corrected_accuracy(self, ratios: Mapping[int | str, float]) -> None:
+        """Set how often people agree with each category; those that are not named have no series."""
+        self._corrected_accuracy.set(ratios)
+
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Render all metrics in the format a scraper asks for.
 
@@ -518,6 +534,13 @@ class ServiceMetrics:
         for gauge in self._drift.values():
             gauge.set(math.nan)
         self._drift_events = self._gauge("drift_events", "Events that these are of.")
+        corrections = self._counter("corrections", "Corrections read, by what they say.", "outcome")
+        self._corrections = {outcome: corrections.labels(outcome) for outcome in CorrectionOutcome}
+        self._corrected_accuracy = CategoryRatios(
+            "shelver_corrected_accuracy_ratio",
+            "Share of the latest corrections of a category that confirm it.",
+        )
+        self.registry.register(self._corrected_accuracy)
 
     def _declare_model_metrics(self) -> None:
         self._model = Info("shelver_model", "The model version that scores.", registry=self.registry)

@@ -1,4 +1,4 @@
-"""Listings that came before, by their event id: found through the categories that tell where they stood.
+"""What came before: the latest assignments, and listings that are found through them.
 
 Nothing is kept twice. A category-assigned record names the event and the place of its listing, so the latest
 of them are an index, and the listing itself is read again from its topic. Both live as long as Kafka keeps
@@ -7,63 +7,34 @@ them, also when workers restart. The index is brought up to date when somebody a
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.assignments import CategoryAssigned
-from schemas.codec import decode
-from schemas.errors import MessageError
+from schemas.corrections import CategoryCorrected
+from stream_app.assignment_index import Assigned, AssignmentIndex, Place
 from stream_app.batching import Record
+from stream_app.errors import FatalError
 
 logger = logging.getLogger(__name__)
 
 POLL_MS = 1_000
 READ_SECONDS = 10.0
+RETRY_SECONDS = 1.0
 
-Place = tuple[str, int, int]
-"""Topic, partition and offset."""
-
-
-class ListingIndex:
-    """Where the listings of events stand, the latest ``max_events`` of them."""
-
-    def __init__(self, max_events: int) -> None:
-        self._places: OrderedDict[str, Place] = OrderedDict()
-        self._max_events = max_events
-
-    def add(self, records: Iterable[Record]) -> None:
-        """Take in category-assigned records; what is none of ours is passed over."""
-        for record in records:
-            if record.value is None:
-                continue
-            try:
-                assigned = decode(CategoryAssigned, record.value, record.headers, default_event_id="unknown")
-            except MessageError:
-                continue
-            if assigned.source is None:
-                continue
-            source = assigned.source
-            self._places[assigned.event_id] = (source.topic, source.partition, source.offset)
-            self._places.move_to_end(assigned.event_id)
-            if len(self._places) > self._max_events:
-                self._places.popitem(last=False)
-
-    def place(self, event_id: str) -> Place | None:
-        """Where the listing of an event stands; None when it is not among the latest."""
-        return self._places.get(event_id)
+T = TypeVar("T")
 
 
 class RecentListings:
-    """Reads the listings of events from Kafka.
+    """Reads assignments, and the listings of events, from Kafka.
 
     Args:
-        assigned_topic: where the categories are.
-        max_events: how many of the latest categories are searched.
+        assigned_topic: where the assignments are.
+        max_events: how many of the latest are searched.
         connection: aiokafka arguments.
         partitions_of: tells the partitions of a topic.
     """
@@ -80,7 +51,7 @@ class RecentListings:
         self._partitions_of = partitions_of
         self._max_events = max_events
         self._connection = connection
-        self._index = ListingIndex(max_events)
+        self._index = AssignmentIndex(max_events)
         self._next_offset: dict[KafkaPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._lock = asyncio.Lock()
@@ -111,6 +82,48 @@ class RecentListings:
                 if record is not None:
                     found[event_id] = record
             return found
+
+    async def assigned(self, corrections: Sequence[CategoryCorrected]) -> list[Assigned | None]:
+        """The assignments that corrections are about, in order; None where it is not among the latest.
+
+        Raises:
+            aiokafka.errors.KafkaError: the brokers cannot be read.
+            TimeoutError: they do not answer.
+        """
+        async with self._lock:
+            if any(self._wants_the_latest(each) or not self._index.about(each) for each in corrections):
+                await self._catch_up()
+            return [self._index.about(each) for each in corrections]
+
+    async def patiently(
+        self, ask: Callable[[], Awaitable[T]], *, seconds: float, on_retry: Callable[[], None]
+    ) -> T:
+        """An answer of `find` or `assigned`; brokers that are away are waited for.
+
+        Args:
+            ask: gives the answer.
+            seconds: the longest wait.
+            on_retry: called before another try.
+
+        Raises:
+            FatalError: they did not come back in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return await ask()
+            except (KafkaError, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise FatalError(f"what came before cannot be read again: {error!r}") from error
+                logger.warning("what came before cannot be read again yet: %r", error)
+            await self.stop()
+            on_retry()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    @staticmethod
+    def _wants_the_latest(correction: CategoryCorrected) -> bool:
+        """Whether it names its product only, which may have been assigned again meanwhile."""
+        return correction.assignment_id is None and correction.event_id is None
 
     async def _catch_up(self) -> None:
         """Read the categories that came since the last time, at most the latest ``max_events``."""

@@ -14,6 +14,7 @@ from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
 from stream_app.broker_questions import BrokerQuestions
 from stream_app.codecs import require_codecs
+from stream_app.correction_lane import CorrectionLane
 from stream_app.drift import DriftWatch
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, GroupMember, WholeFetchApp, assigned_partitions, group_is_joined
@@ -155,6 +156,9 @@ class Service:
         self._start_lane(settings.product_listed_topic, ListingLane(settings, parts, on_room=on_room))
         self._start_lane(
             settings.explanation_requested_topic, ExplanationLane(settings, parts, listings, on_room=on_room)
+        )
+        self._start_lane(
+            settings.category_corrected_topic, CorrectionLane(settings, parts, listings, on_room=on_room)
         )
         self._watch_progress()
 

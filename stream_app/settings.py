@@ -128,8 +128,8 @@ class LaneSettings(BatchSettings, PrepareSettings, PublishSettings, TopicSetting
     )
 
 
-class DriftSettings(BaseModel):
-    """Over how much drift is measured."""
+class WatchingSettings(BaseModel):
+    """Over how much drift and accuracy are measured."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -138,6 +138,12 @@ class DriftSettings(BaseModel):
         ge=1_000,
         description="Latest events of this worker that are compared with the rows the model version was"
         " measured on.",
+    )
+    corrections_per_category: int = Field(
+        200,
+        ge=1,
+        le=10_000,
+        description="Latest corrections of each category that its accuracy is told over.",
     )
 
 
@@ -159,8 +165,8 @@ class ExplanationSettings(BaseModel):
     explain_recent_listings: int = Field(
         100_000,
         ge=0,
-        description="Latest categories that are searched for the event a request names; its listing is read "
-        "again from Kafka.",
+        description="Latest categories that are searched for the event a request names, whose listing is "
+        "read again from Kafka, and for what a person corrects.",
     )
 
 
@@ -201,7 +207,7 @@ class Settings(
     GroupSettings,
     LaneSettings,
     ExplanationSettings,
-    DriftSettings,
+    WatchingSettings,
     ProgressSettings,
     PublishSettings,
     InferenceSettings,

@@ -74,6 +74,7 @@ class TopicSettings(BaseModel):
             self.dead_letter_topic,
             self.explanation_requested_topic,
             self.category_explained_topic,
+            self.category_corrected_topic,
         )
 
 
@@ -83,11 +84,17 @@ def worker_needs(settings: TopicSettings, group: str, *, searches_categories: bo
     Args:
         settings: names of the topics.
         group: the consumer group.
-        searches_categories: whether events that an explanation is asked for are found through the categories.
+        searches_categories: whether events that an explanation is asked for, and assignments that people
+            correct, are found among the latest categories.
     """
     read_back = (settings.category_assigned_topic,) if searches_categories else ()
     return Needs.of(
-        reads=(settings.product_listed_topic, settings.explanation_requested_topic, *read_back),
+        reads=(
+            settings.product_listed_topic,
+            settings.explanation_requested_topic,
+            settings.category_corrected_topic,
+            *read_back,
+        ),
         writes=(
             settings.category_assigned_topic,
             settings.category_explained_topic,

@@ -84,13 +84,6 @@ def kind_of(name: str, kinds: Mapping[str, str]) -> str | None:
     return None if kind == "histogram" else kind
 
 
-PENDING = {
-    "shelver_corrections_total": "counter",
-    "shelver_corrected_accuracy_ratio": "gauge",
-}
-"""Metrics that no worker exposes yet, though dashboards and alerts ask for them; a test says when it does."""
-
-
 def faults(expression: str, kinds: Mapping[str, str]) -> list[str]:
     """What is wrong with an expression, given the types of all metrics; nothing when all is well."""
     found = [

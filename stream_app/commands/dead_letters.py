@@ -196,7 +196,11 @@ async def _replay(settings: Settings, options: ReplayOptions, progress: ReplayPr
         settings,
         settings.dead_letter_topic,
         f"{settings.group}.dead-letters",
-        (settings.product_listed_topic, settings.explanation_requested_topic),
+        (
+            settings.product_listed_topic,
+            settings.explanation_requested_topic,
+            settings.category_corrected_topic,
+        ),
         options,
         progress,
     )

@@ -94,7 +94,7 @@ def sources(topics: Topics, num_letters: int) -> set[str]:
 @pytest.fixture
 async def topics(topic_names: TopicNames, create_topics: CreateTopics) -> Topics:
     named = Topics.named(topic_names)
-    await create_topics(named.listed, named.requested)
+    await create_topics(named.listed, named.requested, named.corrected)
     await create_topics(named.dead, num_partitions=2)
     return named
 
@@ -104,7 +104,7 @@ async def run_replay(url: str, topics: Topics, progress: ReplayProgress, **optio
         BrokerSettings(broker=url),
         topics.dead,
         f"{topics.group}.dead-letters",
-        (topics.listed, topics.requested),
+        (topics.listed, topics.requested, topics.corrected),
         ReplayOptions(**{"selection": Selection(), "per_second": 1_000.0, **options}),
         progress,
     )
@@ -160,7 +160,9 @@ async def test_an_empty_topic_is_fine_a_missing_one_is_one_line(
         await create_topics(nowhere.dead, nowhere.listed)
         done = await dead_letters(kafka, nowhere, command)
         assert done.code == 2
-        assert done.errors.splitlines()[-1].startswith(f"shelver: there is no topic {nowhere.requested} ")
+        assert done.errors.splitlines()[-1].startswith(
+            f"shelver: there is no topic {nowhere.requested}, {nowhere.corrected} "
+        )
 
 
 @pytest.mark.parametrize("command", ["list", "replay"])
@@ -233,7 +235,10 @@ async def test_a_broker_that_goes_away_in_the_middle_costs_no_letter(
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
         await admin.start()
         await admin.create_topics(
-            [NewTopic(name, 1, 1) for name in (topics.listed, topics.requested, topics.dead)]
+            [
+                NewTopic(name, 1, 1)
+                for name in (topics.listed, topics.requested, topics.corrected, topics.dead)
+            ]
         )
         await admin.close()
         await write(broker.bootstrap, topics, 200)
@@ -296,7 +301,7 @@ async def test_a_letter_larger_than_its_topic_takes_is_refused_and_the_others_ar
     kafka: EmbeddedBroker, topic_names: TopicNames, create_topics: CreateTopics
 ) -> None:
     topics, progress = Topics.named(topic_names), ReplayProgress()
-    await create_topics(topics.listed, topics.dead)
+    await create_topics(topics.listed, topics.corrected, topics.dead)
     await create_topics(topics.requested, configs={"max.message.bytes": "20000"})
     large = b"x" * 30_000
     letters = [

@@ -216,7 +216,7 @@ async def test_each_acl_that_is_missing_is_named_and_with_the_last_one_a_worker_
 ) -> None:
     wanted = [replace(acl, user="newcomer") for acl in ACLS if acl.user == "shelver"]
     needs = worker_needs(TOPICS, "shelver", searches_categories=True)
-    assert len(wanted) == 8
+    assert len(wanted) == 9
     arguments = connection(settings(secured, "scram", username="newcomer"))
     for num_allowed, acl in enumerate(wanted):
         with pytest.raises(AccessError) as caught:

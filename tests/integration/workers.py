@@ -48,6 +48,10 @@ class Topics:
             *(topic_names(name) for name in ("listed", "assigned", "dead", "requested", "explained", "group"))
         )
 
+    @property
+    def corrected(self) -> str:
+        return self.explained.replace("explained", "corrected")
+
     def environment(self) -> dict[str, str]:
         return {
             "SHELVER_PRODUCT_LISTED_TOPIC": self.listed,
@@ -55,6 +59,7 @@ class Topics:
             "SHELVER_DEAD_LETTER_TOPIC": self.dead,
             "SHELVER_EXPLANATION_REQUESTED_TOPIC": self.requested,
             "SHELVER_CATEGORY_EXPLAINED_TOPIC": self.explained,
+            "SHELVER_CATEGORY_CORRECTED_TOPIC": self.corrected,
             "SHELVER_GROUP": self.group,
         }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from stream_app.metrics import ServiceMetrics
-from tests.expressions import PENDING, Expression, faults, metrics_in, of_alerts, of_dashboards
+from tests.expressions import Expression, faults, metrics_in, of_alerts, of_dashboards
 
 SUFFIXES = {"counter": "_total", "info": "_info"}
 KINDS = {
@@ -15,11 +15,7 @@ KINDS = {
 @pytest.mark.parametrize("expression", [*of_dashboards(), *of_alerts()], ids=lambda each: each.place)
 def test_every_expression_asks_for_metrics_of_a_worker(expression: Expression) -> None:
     assert metrics_in(expression.text)
-    assert not faults(expression.text, {**KINDS, **PENDING})
-
-
-def test_what_is_pending_is_not_there() -> None:
-    assert not PENDING.keys() & KINDS.keys(), "take it off the list"
+    assert not faults(expression.text, KINDS)
 
 
 @pytest.mark.parametrize(

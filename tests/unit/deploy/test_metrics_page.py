@@ -27,6 +27,7 @@ def exposed() -> dict[str, Told]:
     """Every metric by the name that expressions use, without the suffixes of a histogram."""
     metrics = ServiceMetrics()
     metrics.model_loaded("fusion", "1", [10])
+    metrics.corrected_accuracy({10: 0.5})
     metrics.progress({(LaneKind.LISTINGS, 0): 1}, {}, 0)
     found = {}
     for family in metrics.registry.collect():

@@ -23,6 +23,7 @@ def test_a_worker_needs_each_operation_on_the_topics_it_uses_that_way() -> None:
         {
             "product-listed": frozenset({READ}),
             "explanation-requested": frozenset({READ, WRITE}),
+            "category-corrected": frozenset({READ}),
             "category-assigned": frozenset({READ, WRITE}),
             "category-explained": frozenset({WRITE}),
             "product-listed.dead-letter": frozenset({WRITE}),

@@ -21,7 +21,6 @@ from stream_app.explanation_requests import (
 )
 from stream_app.inference import score_listings
 from stream_app.preparing import decode_records, prepare_listings
-from stream_app.recent_listings import ListingIndex
 from tests.tiny_models import TINY_KINDS, write_tiny_bundle
 from tests.unit.stream_app.records import PlainRecord
 
@@ -161,27 +160,3 @@ def test_a_listing_of_another_event_is_not_explained(classifier: Classifier) -> 
     result = answered(classifier, [request(0, event_id="e-2")], {"e-2": listed(3)})
     assert not result.answers
     assert [failure_of(each).reason for each in result.rejected] == ["unknown_event"]
-
-
-def assigned(number: int) -> PlainRecord:
-    body = {
-        "assignment_id": f"a-{number}",
-        "event_id": f"e-{number}",
-        "product_id": str(number),
-        "category": {"code": 1, "label": "x", "probability": 0.5},
-        "modalities": {"text": "used", "image": "absent"},
-        "model": {"name": "m", "version": "1"},
-        "source": {"topic": "listed", "partition": 0, "offset": number},
-        "assigned_at": "2026-01-01T00:00:00Z",
-    }
-    return PlainRecord(topic="assigned", offset=number, value=json.dumps(body).encode())
-
-
-def test_the_index_keeps_the_latest_and_passes_over_what_is_none_of_ours() -> None:
-    index = ListingIndex(3)
-    index.add(
-        [assigned(1), PlainRecord(value=b"\xff"), PlainRecord(value=None), *map(assigned, (2, 3, 1, 4))]
-    )
-    assert index.place("e-1") == ("listed", 0, 1)
-    assert index.place("e-2") is None
-    assert index.place("e-4") == ("listed", 0, 4)
