@@ -180,7 +180,7 @@ def _report(options: BackfillOptions, progress: BackfillProgress, seconds: float
     else:
         summary = (
             f"{progress.num_assigned} listings assigned by {options.model} on {options.output_topic} in"
-            f" {seconds:.1f} s, {progress.rejected.total()} rejected {rejected or ''},"
+            f" {seconds:.1f} s, {progress.rejected.total()} rejected{f' {rejected}' if rejected else ''},"
             f" {progress.num_skipped} delistings skipped"
         )
     typer.echo(summary, err=True)

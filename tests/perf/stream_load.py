@@ -107,7 +107,7 @@ class StreamLoad:
         await self._publish(traffic.take(num_events))
         with self._running():
             capacity = await self._capacity(num_events)
-            latencies, idle = await at_rates(traffic, capacity, num_events, self._latency)
+            latencies, idle = await at_rates(traffic, capacity, num_events, self.latency)
         return Measured(kind, peer, num_events, capacity, latencies, idle)
 
     async def work_off(self, kind: str, num_events: int) -> Capacity:
@@ -147,7 +147,12 @@ class StreamLoad:
         num_counted = max(1, len(outputs) - num_before)
         return Capacity(round(rate([at for at, _ in outputs]), 1), round(1e6 * cpu / num_counted, 1))
 
-    async def _latency(self, listings: list[Sent], per_second: float) -> Latency:
+    async def pass_through(self, listings: list[Sent]) -> None:
+        """Publish listings and wait until as many have come out; the workers run already."""
+        await asyncio.gather(self._publish(listings), self._read(len(listings)))
+
+    async def latency(self, listings: list[Sent], per_second: float) -> Latency:
+        """Publish listings at a rate, to workers that run, and see how long each takes."""
         sent: list[tuple[int, Any]] = []
 
         async def send(due: Sequence[Sent]) -> None:
