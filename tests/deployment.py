@@ -8,12 +8,20 @@ from typing import Any, Final
 
 import yaml
 
+from stream_app.settings import Settings
+
 DEPLOY: Final = Path(__file__).parents[1] / "deploy"
 COMPOSE: Final = DEPLOY / "compose.yaml"
 DOCKERFILE: Final = DEPLOY / "Dockerfile"
+CHART: Final = DEPLOY / "helm" / "shelver"
 WRITABLE: Final = "/tmp"  # noqa: S108 - of a container, the one folder that every one can write to
 
 _VARIABLE: Final = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\})")
+
+
+def topics() -> set[str]:
+    """The names of all topics, as the settings have them."""
+    return {field.default for name, field in Settings.model_fields.items() if name.endswith("_topic")}
 
 
 def compose_file(path: Path = COMPOSE, **environment: str) -> dict[str, Any]:
@@ -57,3 +65,8 @@ def image_environment() -> dict[str, str]:
     """The variables that the image sets."""
     values = [rest for stage, word, rest in instructions() if (stage, word) == ("runtime", "ENV")]
     return dict(pair.split("=", 1) for value in values for pair in value.split())
+
+
+def manifests(text: str) -> list[dict[str, Any]]:
+    """The documents of a YAML file that are not empty."""
+    return [document for document in yaml.safe_load_all(text) if document]

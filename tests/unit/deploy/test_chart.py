@@ -1,0 +1,359 @@
+"""The Helm chart: rendered where Helm is, and always true to the service's settings and its own schema."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from models.repository import ModelSpec
+from stream_app.broker_settings import SaslMechanism, SecurityProtocol
+from stream_app.settings import PREFIX, Settings, load_settings
+from tests.deployment import CHART, DEPLOY, image_environment, last, manifests
+from tests.shelver_commands import parse
+from tests.unit.deploy.values_table import documented, values_table
+
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+KUBERNETES = ("1.27.0", "1.34.0")
+PVC = "model.repository.claim=models"
+EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
+needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="Helm is not installed")
+
+
+def helm(*words: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["helm", *map(str, words)], capture_output=True, text=True, check=False, timeout=60)
+
+
+@cache
+def template(*words: object, version: str) -> str:
+    done = helm("template", "release", CHART, "--kube-version", version, "--namespace", "shop", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rendered(*words: object, version: str = KUBERNETES[1]) -> list[dict[str, Any]]:
+    return manifests(template(*words, version=version))
+
+
+def only(kind: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = (document for document in documents if document["kind"] == kind)
+    return found
+
+
+def container_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    (container,) = only("Deployment", documents)["spec"]["template"]["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def environment_of(container: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of a container, those of Kubernetes' own as a single CPU."""
+    return {variable["name"]: variable.get("value", "1") for variable in container["env"]}
+
+
+def refusal(*words: object) -> str:
+    done = helm("template", "release", CHART, "--kube-version", KUBERNETES[1], *words)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
+def with_values(**changes: Any) -> dict[str, Any]:
+    """The default values with others in their place: ``kafka__group="x"`` is kafka.group."""
+    values: dict[str, Any] = json.loads(json.dumps(VALUES))
+    for path, value in changes.items():
+        *parents, name = path.split("__")
+        place = values
+        for parent in parents:
+            place = place[parent]
+        place[name] = value
+    return values
+
+
+class TestValues:
+    def test_they_fit_their_schema_and_so_do_the_examples(self) -> None:
+        jsonschema.Draft7Validator.check_schema(SCHEMA)
+        jsonschema.validate(VALUES, SCHEMA)
+        assert EXAMPLES
+        for example in EXAMPLES:
+            jsonschema.validate(yaml.safe_load(example.read_text()), SCHEMA)
+
+    def test_the_schema_knows_each_value_and_no_other(self) -> None:
+        def names(values: Any, schema: Mapping[str, Any], path: str = "") -> None:
+            if "properties" not in schema:
+                return
+            assert schema["additionalProperties"] is False, path
+            assert set(schema["properties"]) - {"global"} == set(values) | (
+                {"claims"} if path == ".resources" else set()
+            ), path
+            for name, part in schema["properties"].items():
+                if name in values:
+                    names(values[name], part, f"{path}.{name}")
+
+        names(VALUES, SCHEMA)
+
+    @pytest.mark.parametrize(
+        ("change", "value"),
+        [
+            ("replica", 3),
+            ("replicas", -1),
+            ("kafka__brokers", "http://kafka:9092"),
+            ("kafka__brokers", "kafka://user@kafka:9092"),
+            ("kafka__partitions", 0),
+            ("kafka__security__protocol", "TLS"),
+            ("kafka__security__protocol", "SASL_SSL"),  # without a mechanism
+            ("kafka__security__saslMechanism", "PLAIN"),  # without SASL
+            ("image__digest", "latest"),
+            ("model__name", "fusion@"),
+            ("settings", {"MAX_BATCH": 1}),
+            ("env", [{"name": "SHELVER_MAX_BATCH", "value": "1"}]),
+            ("podDisruptionBudget__maxUnavailable", 0),
+            ("stopSeconds", 0),
+            ("metrics__serviceMonitor__interval", "often"),
+            ("tmpSize", "large"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, change: str, value: Any) -> None:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(with_values(**{change: value}), SCHEMA)
+
+    def test_each_is_documented(self) -> None:
+        described = {".".join(path) for path, _ in documented()}
+
+        def undescribed(values: Mapping[str, Any], path: str = "") -> list[str]:
+            found = []
+            for name, value in values.items():
+                whole = f"{path}{name}"
+                if whole in described:
+                    continue
+                found += undescribed(value, f"{whole}.") if isinstance(value, dict) and value else [whole]
+            return found
+
+        assert not undescribed(VALUES)
+        assert values_table() in (CHART / "README.md").read_text(encoding="utf-8")
+
+    def test_defaults_are_those_of_the_service(self) -> None:
+        defaults = Settings()
+        topics = VALUES["kafka"]["topics"]
+        assert {
+            f"{re.sub('([A-Z])', lambda found: '_' + found[1].lower(), name)}_topic": topic
+            for name, topic in topics.items()
+        } == {name: field.default for name, field in Settings.model_fields.items() if name.endswith("_topic")}
+        assert VALUES["kafka"]["group"] == defaults.group
+        assert VALUES["kafka"]["partitions"] == defaults.topic_partitions
+        assert VALUES["model"]["name"] == defaults.model
+        assert VALUES["drainSeconds"] == defaults.drain_seconds
+        assert VALUES["stopSeconds"] == defaults.stop_seconds
+
+    def test_settings_that_they_name_are_settings(self) -> None:
+        text = "".join(file.read_text() for file in (CHART / "values.yaml", *EXAMPLES))
+        named = set(re.findall(rf"{PREFIX}(\w+)", text))
+        templates = (CHART / "templates" / "_helpers.tpl").read_text()
+        named |= {name.upper() for name in re.findall(r'^ {2}"(\w+)" ', templates, re.MULTILINE)}
+        assert len(named) > 20
+        assert named <= {name.upper() for name in Settings.model_fields}
+
+    def test_what_they_let_through_the_worker_takes(self) -> None:
+        security = SCHEMA["properties"]["kafka"]["properties"]["security"]["properties"]
+        assert security["protocol"]["enum"] == list(SecurityProtocol)
+        assert security["saslMechanism"]["enum"] == ["", *SaslMechanism]
+        ModelSpec.parse(VALUES["model"]["name"])
+
+
+def test_alerts_and_dashboards_are_the_ones_of_the_other_deployments() -> None:
+    assert (CHART / "files" / "alerts.yml").resolve() == DEPLOY / "prometheus" / "alerts.yml"
+    assert (CHART / "files" / "dashboards").resolve() == DEPLOY / "grafana" / "dashboards"
+
+
+@needs_helm
+class TestRendered:
+    @pytest.mark.parametrize("example", [None, *EXAMPLES], ids=str)
+    def test_lint_finds_nothing(self, example: Path | None) -> None:
+        chosen = ("--set", PVC) if example is None else ("-f", example)
+        done = helm("lint", "--strict", "--kube-version", KUBERNETES[1], CHART, *chosen)
+        assert done.returncode == 0, done.stdout
+
+    @pytest.mark.parametrize("version", KUBERNETES)
+    @pytest.mark.parametrize("example", [None, *EXAMPLES], ids=str)
+    def test_kubernetes_takes_what_is_its_own(self, example: Path | None, version: str) -> None:
+        chosen = ("--set", PVC) if example is None else ("-f", example)
+        kinds = set()
+        for document in rendered(*chosen, version=version):
+            kinds.add(document["kind"])
+            if document["apiVersion"].split("/")[0] in ("v1", "apps", "policy", "networking.k8s.io"):
+                kubernetes_validate.validate(document, version, strict=True)
+        own = {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"}
+        extra = {"ConfigMap", "PrometheusRule", "ScaledObject", "ServiceMonitor", "TriggerAuthentication"}
+        assert kinds == (own if example is None else own | extra)
+
+    @pytest.mark.parametrize("example", [None, *EXAMPLES], ids=str)
+    def test_the_worker_takes_its_settings(
+        self, example: Path | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        container = container_of(rendered(*(("--set", PVC) if example is None else ("-f", example))))
+        own = {**image_environment(), **environment_of(container)}
+        for name, value in own.items():
+            if name.startswith(PREFIX):
+                monkeypatch.setenv(name, value)
+        settings = load_settings()
+        if example is not None:
+            assert settings.max_batch == 256
+            assert settings.evidence_cache_bytes == 64 * 2**20
+            assert settings.image_allowed_hosts == ("*.cdn.example",)
+            assert settings.broker_password_file == "/etc/shelver/kafka/password"
+        assert settings.inference_threads == 1
+        parse(container["args"])
+
+    def test_files_that_settings_name_are_mounted(self) -> None:
+        pod = only("Deployment", rendered("-f", EXAMPLES[0]))["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        (folder,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "kafka")
+        (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "kafka")
+        files = {
+            f"{folder}/{item['path']}"
+            for source in volume["projected"]["sources"]
+            for item in source["secret"]["items"]
+        }
+        named = {value for name, value in environment_of(container).items() if name.endswith("_FILE")}
+        assert named == files
+
+    def test_a_worker_may_do_nothing_that_it_needs_not(self) -> None:
+        documents = rendered("--set", PVC)
+        pod = only("Deployment", documents)["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert only("ServiceAccount", documents)["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" == last("USER")
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container_of(documents)["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        writable = [
+            mount["name"] for mount in container_of(documents)["volumeMounts"] if "readOnly" not in mount
+        ]
+        assert writable == ["tmp"]
+
+    def test_probes_ask_what_the_worker_serves(self) -> None:
+        container = container_of(rendered("--set", PVC))
+        (port,) = container["ports"]
+        assert str(port["containerPort"]) == last("EXPOSE")
+        asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+        assert asked == {
+            "startup": {"path": "/healthz", "port": "metrics"},
+            "liveness": {"path": "/healthz", "port": "metrics"},
+            "readiness": {"path": "/readyz", "port": "metrics"},
+        }
+
+    def test_everything_selects_the_workers(self) -> None:
+        documents = rendered("-f", EXAMPLES[0])
+        deployment = only("Deployment", documents)
+        labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+        service = only("Service", documents)
+        for selector in (
+            deployment["spec"]["selector"]["matchLabels"],
+            only("PodDisruptionBudget", documents)["spec"]["selector"]["matchLabels"],
+            only("NetworkPolicy", documents)["spec"]["podSelector"]["matchLabels"],
+            service["spec"]["selector"],
+        ):
+            assert selector.items() <= labels
+        monitor = only("ServiceMonitor", documents)["spec"]
+        assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert service["metadata"]["labels"][monitor["jobLabel"]] == "shelver"  # as alerts name it
+        assert (
+            only("ScaledObject", documents)["spec"]["scaleTargetRef"]["name"]
+            == deployment["metadata"]["name"]
+        )
+
+    def test_lag_is_that_of_the_worker_and_credentials_are_its_own(self) -> None:
+        documents = rendered("-f", EXAMPLES[0])
+        environment = environment_of(container_of(documents))
+        scaled = only("ScaledObject", documents)["spec"]
+        assert scaled["maxReplicaCount"] <= int(environment["SHELVER_TOPIC_PARTITIONS"])
+        assert "replicas" not in only("Deployment", documents)["spec"]
+        triggers = [trigger["metadata"] for trigger in scaled["triggers"]]
+        assert {trigger["topic"] for trigger in triggers} == {
+            environment["SHELVER_PRODUCT_LISTED_TOPIC"],
+            environment["SHELVER_EXPLANATION_REQUESTED_TOPIC"],
+        }
+        for trigger in triggers:
+            assert trigger["consumerGroup"] == environment["SHELVER_GROUP"]
+            assert trigger["bootstrapServers"] == "kafka-0.example.com:9093,kafka-1.example.com:9093"
+            assert (trigger["sasl"], trigger["tls"]) == ("scram_sha512", "enable")
+        login = only("TriggerAuthentication", documents)["spec"]
+        assert {variable["name"] for variable in login["env"]} <= environment.keys()
+        assert {one["parameter"]: (one["name"], one["key"]) for one in login["secretTargetRef"]} == {
+            "password": ("shelver", "password"),
+            "ca": ("main-cluster-ca-cert", "ca.crt"),
+        }
+
+    def test_a_worker_talks_to_brokers_names_and_public_pictures_alone(self) -> None:
+        policy = only(
+            "NetworkPolicy", rendered("--set", PVC, "--set", "kafka.brokers=a;b:9093;kafka://c:9093")
+        )["spec"]
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert policy["ingress"] == [{"ports": [{"port": "metrics", "protocol": "TCP"}]}]
+        names, brokers, pictures = policy["egress"]
+        assert {port["port"] for port in names["ports"]} == {53}
+        assert [port["port"] for port in brokers["ports"]] == [9092, 9093]
+        assert [port["port"] for port in pictures["ports"]] == [443]
+        public, _ = (peer["ipBlock"] for peer in pictures["to"])
+        assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(public["except"])
+        without = only("NetworkPolicy", rendered("--set", PVC, "--set", "networkPolicy.pictures=false"))[
+            "spec"
+        ]
+        assert len(without["egress"]) == 2
+
+    def test_a_gpu_is_asked_for_where_one_is_wanted(self) -> None:
+        with_gpu = rendered("-f", EXAMPLES[0])
+        pod = only("Deployment", with_gpu)["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+        assert container["image"].endswith("-cuda")
+        assert environment_of(container)["SHELVER_DEVICE"] == "cuda"
+        assert pod["runtimeClassName"] == "nvidia"
+        assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
+        without = rendered("--set", PVC)
+        assert "tolerations" not in only("Deployment", without)["spec"]["template"]["spec"]
+        assert container_of(without)["image"].endswith("-cpu")
+        assert "nvidia" not in json.dumps(without)
+
+    def test_rules_are_the_alerts(self) -> None:
+        rule = only("PrometheusRule", rendered("-f", EXAMPLES[0]))
+        assert rule["spec"] == yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
+
+    def test_dashboards_are_whole(self) -> None:
+        shown = [document for document in rendered("-f", EXAMPLES[0]) if document["kind"] == "ConfigMap"]
+        files = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
+        assert {name: json.loads(text) for each in shown for name, text in each["data"].items()} == {
+            file.name: json.loads(file.read_text()) for file in files
+        }
+
+    @pytest.mark.parametrize(
+        ("values", "reason"),
+        [
+            ("stopSeconds=40", "less than terminationGracePeriodSeconds"),
+            ("drainSeconds=25", "less than stopSeconds"),
+            ("replicas=5", "some would have nothing to do"),
+            ("autoscaling.enabled=true,autoscaling.maxReplicas=5", "some would have nothing to do"),
+            ("autoscaling.minReplicas=5", "is more than autoscaling.maxReplicas"),
+            ("model.repository.url=s3://models", "are both set"),
+            ("settings.group=other", "is said by a value of its own"),
+            ("settings.MAX_BATCH=1", "does not match pattern"),
+        ],
+    )
+    def test_what_cannot_go_together_is_refused(self, values: str, reason: str) -> None:
+        assert reason in refusal("--set", PVC, "--set", values)
+
+    def test_without_models_nothing_is_installed(self) -> None:
+        assert "where the models are" in refusal()
