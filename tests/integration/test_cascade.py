@@ -1,23 +1,23 @@
 """The cascade through a whole worker: pictures of certain texts are never asked for, all others are used."""
 
 import asyncio
-import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from models.catalogue_scoring import score_rows
-from models.manifest import encode_json, open_manifest, seal_manifest
+from models.manifest import encode_json
 from models.repository import ModelRepository
 from models.runtime import Classifier
-from models.version_files import MANIFEST_FILE, METRICS_FILE, read_metrics
+from models.version_files import METRICS_FILE, read_metrics
 from schemas.catalogue import CatalogueRow, read_catalogue
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import OutputReader, Sent, Topics, Worker, listing, publish
 from tests.picture_server import PUBLIC, PictureServer, allowing, response
 from tests.pictures import USABLE
+from tests.versions import replace_files
 
 NEAR_THE_THRESHOLD = 1e-3
 TOLERANCE = 1e-4
@@ -108,17 +108,4 @@ def forget_cascade(folder: Path) -> None:
     """Make a version one of a release that had no cascade."""
     metrics = read_metrics(folder)
     del metrics["cascade"]
-    data = encode_json(metrics, METRICS_FILE)
-    manifest = open_manifest((folder / MANIFEST_FILE).read_bytes())
-    entry = manifest.files[METRICS_FILE].model_copy(
-        update={"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    )
-    for file_name, content in (
-        (METRICS_FILE, data),
-        (
-            MANIFEST_FILE,
-            seal_manifest(manifest.model_copy(update={"files": manifest.files | {METRICS_FILE: entry}})),
-        ),
-    ):
-        (folder / file_name).unlink()
-        (folder / file_name).write_bytes(content)
+    replace_files(folder, {METRICS_FILE: encode_json(metrics, METRICS_FILE)})
