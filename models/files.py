@@ -6,11 +6,19 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from models.errors import BundleError
 
-__all__ = ["plain_files", "read_plain_file", "replace_file", "staged_folder", "write_new_file"]
+__all__ = [
+    "open_plain_file",
+    "plain_files",
+    "read_plain_file",
+    "replace_file",
+    "staged_folder",
+    "write_new_file",
+]
 
 _READ_ONLY = 0o444
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, where plain_files has already looked
@@ -86,8 +94,17 @@ def read_plain_file(path: Path) -> bytes:
     Raises:
         OSError: the file cannot be read, or is a link.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb") as file:
+    with open_plain_file(path) as file:
         return file.read()
+
+
+def open_plain_file(path: Path) -> BufferedReader:
+    """A file to read; a symbolic link is not followed.
+
+    Raises:
+        OSError: the file cannot be read, or is a link.
+    """
+    return os.fdopen(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb")
 
 
 def _rename_to_new(staging: Path, folder: Path) -> None:

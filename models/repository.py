@@ -1,26 +1,28 @@
 """Where versions of models live, and which of them is meant by a name.
 
 ```
-<root>/<name>/1/ 2/ 3/ ...             versions, each a folder as models/bundle.py writes it
-<root>/<name>/aliases/champion         one line, the number of a version; replaced in one step
+<root>/<name>/1/ 2/ 3/ ...       versions, each a folder as models/bundle.py writes it
+<root>/<name>/aliases/champion   numbers of versions, one a line: the one that is meant, then those before
 ```
 
-Nothing is locked. Publishers meet at the rename that makes a version visible: one wins a number, the other
-takes the next. Hidden entries (leading dot) are versions and aliases being written and are never looked at.
-Only local folders are served now; `resolve` answers with one, so that a remote root may later fill a cache.
+The root is a local folder or a URL that fsspec knows (models/stores). Nothing is locked. Publishers meet
+where a number is taken: one wins it, the other takes the next. An alias is replaced in one step; of two who
+set it at once the last one counts, with the history that it saw. Hidden entries (leading dot) are versions
+and aliases being written and are never looked at.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from models.cache_dir import default_cache_dir
 from models.errors import RepositoryError
-from models.files import replace_file, staged_folder
 from models.manifest import NAME_PATTERN, VERSION_PATTERN
-from models.version_files import MANIFEST_FILE, read_manifest
+from models.stores.base import Listing, VersionStore
+from models.stores.local import LocalStore
+from models.version_files import read_manifest
 
 __all__ = ["LATEST", "ModelLocation", "ModelRepository", "ModelSpec"]
 
@@ -30,9 +32,9 @@ LATEST: Final = "latest"
 _NAME: Final = re.compile(NAME_PATTERN.removesuffix("$"))
 _VERSION: Final = re.compile(VERSION_PATTERN.removesuffix("$"))
 _ALIAS: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
-_ALIASES_FOLDER: Final = "aliases"
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _MAX_ATTEMPTS: Final = 100
+_MAX_BEFORE: Final = 20
+_TIMEOUT_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +83,31 @@ class ModelLocation:
 
 
 class ModelRepository:
-    """The versions and aliases under one root; safe for any number of processes at once."""
+    """The versions and aliases under one root; safe for any number of processes and threads at once."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        cache_dir: str | Path | None = None,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
         """Look at a root, which need not exist yet.
 
         Args:
-            root: a local folder, as a path or a `file://` URL.
+            root: a local folder, as a path or a `file://` URL, or any other URL that fsspec knows.
+            cache_dir: folder for copies of versions from a URL; by default one in the user's cache.
+            timeout_seconds: the longest wait for a small answer of a URL.
 
         Raises:
-            RepositoryError: the root is another URL.
+            RepositoryError: fsspec does not know the URL, or the library for it is missing.
         """
-        self.root = _local_folder(root)
+        self._store = _open_store(root, cache_dir, timeout_seconds)
+
+    @property
+    def root(self) -> str:
+        """The root as messages show it, without passwords."""
+        return self._store.shown
 
     def names(self) -> tuple[str, ...]:
         """The models that have a version, sorted.
@@ -100,9 +115,8 @@ class ModelRepository:
         Raises:
             RepositoryError: the root cannot be read.
         """
-        with _disk_faults(self.root):
-            found = [name for name in _entries(self.root) if _NAME.fullmatch(name)]
-            return tuple(sorted(name for name in found if self.versions(name)))
+        found = [name for name in self._store.names() if _NAME.fullmatch(name)]
+        return tuple(sorted(name for name in found if self.versions(name)))
 
     def versions(self, name: str) -> tuple[str, ...]:
         """The versions of a model, lowest first; none when there is no such model.
@@ -110,9 +124,7 @@ class ModelRepository:
         Raises:
             RepositoryError: the name is not one a model can have, or the root cannot be read.
         """
-        model = self._model_folder(name)
-        with _disk_faults(self.root):
-            return tuple(number for number in _numbers(model) if _is_version(model / number))
+        return tuple(_numbers(self._listing(name).whole))
 
     def aliases(self, name: str) -> dict[str, str]:
         """Alias -> version, sorted by alias.
@@ -120,7 +132,26 @@ class ModelRepository:
         Raises:
             RepositoryError: the name is not one a model can have, or an alias file holds no version.
         """
-        return {alias: self._aliased(name, alias) for alias in self._alias_names(name)}
+        return {alias: self.history(name, alias)[0] for alias in _alias_names(self._listing(name))}
+
+    def history(self, name: str, alias: str) -> tuple[str, ...]:
+        """The version that an alias means, then up to 20 that it meant before, newest first.
+
+        Raises:
+            RepositoryError: there is no such alias, or it holds something else.
+        """
+        _check_name(name)
+        try:
+            content = self._store.read_alias(name, alias)
+        except FileNotFoundError as error:
+            raise self._unknown(ModelSpec(name, alias=alias), "") from error
+        versions = _parsed_history(content)
+        if not versions:
+            raise RepositoryError(
+                f"alias {name}@{alias} in {self.root} must hold numbers of versions, one a line, not "
+                f"{content[:40]!r}; promote one"
+            )
+        return versions
 
     def next_version(self, name: str) -> str:
         """The number the next version gets: above every number there is or an alias points to.
@@ -128,14 +159,14 @@ class ModelRepository:
         Raises:
             RepositoryError: the name is not one a model can have, or the root cannot be read.
         """
-        taken = _numbers(self._model_folder(name))
-        for alias in self._alias_names(name):
-            with suppress(RepositoryError):  # a damaged alias must not cost a trained model
-                taken.append(self._aliased(name, alias))
+        listing = self._listing(name)
+        taken = _numbers(listing.entries)
+        for alias in _alias_names(listing):
+            taken += self._known_history(name, alias)
         return str(1 + max(map(int, taken), default=0))
 
     def publish(self, name: str, writer: Callable[[Path, str], object]) -> ModelLocation:
-        """Add a version; it becomes visible in one step, when all of it is on disk.
+        """Add a version; it becomes visible in one step, when all of it is stored.
 
         Args:
             name: the model.
@@ -146,41 +177,45 @@ class ModelRepository:
             Where the new version is.
 
         Raises:
-            RepositoryError: the name is not one a model can have, or what was written is another version.
+            RepositoryError: the name is not one a model can have, the root cannot be written, or what was
+                written is another version.
             BundleError: what was written is no version.
         """
-        model = self._model_folder(name)
         for _ in range(_MAX_ATTEMPTS):
-            location = ModelLocation(name, version := self.next_version(name), model / version)
+            version = self.next_version(name)
             try:
-                with _disk_faults(self.root), staged_folder(location.folder) as staging:
+                with self._store.staged(name, version) as staging:
                     writer(staging, version)
-                    _check_written(staging, location)
+                    _check_written(staging, name, version)
             except FileExistsError:
                 continue
-            return location
+            return self._located(ModelSpec(name, version), version)
         raise RepositoryError(
             f"version {name}@{version} could not be published: others were faster {_MAX_ATTEMPTS} times"
         )
 
     def resolve(self, spec: str | ModelSpec) -> ModelLocation:
-        """The version somebody asks for; reads at most one small file, so it may be asked every second.
+        """The version somebody asks for, in a local folder; cheap enough to be asked every second.
+
+        By alias it reads one small file, by number none; the first time also the version's manifest, and from
+        a URL the whole version unless a sound copy is there.
 
         Raises:
-            RepositoryError: there is no such model, version or alias.
+            RepositoryError: there is no such model, version or alias, or the root cannot be read.
+            BundleError: a version that had to be fetched is damaged.
         """
-        wanted = ModelSpec.parse(spec) if isinstance(spec, str) else spec
-        folder = self._model_folder(wanted.name)
-        if wanted.version is not None:
-            version = wanted.version
-        elif wanted.alias is not None:
-            version = self._aliased(wanted.name, wanted.alias)
-        else:
-            version = next(reversed(self.versions(wanted.name)), "")
-        with _disk_faults(self.root):
-            if not version or not _is_version(folder / version):
-                raise self._unknown(wanted, version)
-        return ModelLocation(wanted.name, version, folder / version)
+        wanted = _parsed(spec)
+        return self._located(wanted, self._meant(wanted))
+
+    def outline(self, spec: str | ModelSpec) -> ModelLocation:
+        """As `resolve`; from a URL the folder holds the manifest, the scores and the model card alone.
+
+        Raises:
+            RepositoryError: there is no such model, version or alias, or the root cannot be read.
+            BundleError: one of these files is damaged.
+        """
+        wanted = _parsed(spec)
+        return self._located(wanted, self._meant(wanted), outline=True)
 
     def promote(self, spec: str | ModelSpec, alias: str) -> ModelLocation:
         """Point an alias at a version, in one step: a reader finds the old or the new one.
@@ -190,6 +225,7 @@ class ModelRepository:
 
         Raises:
             RepositoryError: there is no such version, or the alias is not one a model can have.
+            BundleError: a version that had to be fetched is damaged.
         """
         if alias == LATEST or not _ALIAS.fullmatch(alias):
             raise RepositoryError(
@@ -197,94 +233,120 @@ class ModelRepository:
                 f"{LATEST!r} always is the highest version"
             )
         location = self.resolve(spec)
-        with _disk_faults(self.root):
-            replace_file(self._alias_file(location.name, alias), f"{location.version}\n".encode())
+        before = self._known_history(location.name, alias)
+        if before[:1] != (location.version,):
+            self._write_alias(location.name, alias, (location.version, *before))
         return location
 
-    def _model_folder(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+    def rollback(self, name: str, alias: str) -> ModelLocation:
+        """Point an alias at the version that it meant before; another time, at the one before that.
+
+        Returns:
+            The version the alias now points to.
+
+        Raises:
+            RepositoryError: there is no such alias, it meant nothing before, or that version is gone.
+            BundleError: a version that had to be fetched is damaged.
+        """
+        meant, *before = self.history(name, alias)
+        if not before:
             raise RepositoryError(
-                f"{name[:80]!r} cannot be a model's name: use letters and digits, after the first also "
-                "'.', '_', '-'"
+                f"{name}@{alias} has meant no version before {meant}, so there is nothing to go back to; "
+                "promote one"
             )
-        return self.root / name
+        location = self.resolve(ModelSpec(name, before[0]))
+        self._write_alias(name, alias, tuple(before))
+        return location
 
-    def _alias_file(self, name: str, alias: str) -> Path:
-        return self._model_folder(name) / _ALIASES_FOLDER / alias
-
-    def _aliased(self, name: str, alias: str) -> str:
-        path = self._alias_file(name, alias)
+    def _known_history(self, name: str, alias: str) -> tuple[str, ...]:
+        """As `history`; empty where there is no alias, or a damaged one, which costs nobody a new version."""
         try:
-            version = path.read_text("ascii").strip()
+            return _parsed_history(self._store.read_alias(name, alias))
+        except FileNotFoundError:
+            return ()
+
+    def _write_alias(self, name: str, alias: str, versions: tuple[str, ...]) -> None:
+        lines = versions[: 1 + _MAX_BEFORE]
+        self._store.write_alias(name, alias, "".join(f"{version}\n" for version in lines).encode())
+
+    def _listing(self, name: str) -> Listing:
+        _check_name(name)
+        return self._store.listing(name)
+
+    def _meant(self, wanted: ModelSpec) -> str:
+        """The number of the version, which may not exist; empty where a model has none."""
+        _check_name(wanted.name)
+        if wanted.version is not None:
+            return wanted.version
+        if wanted.alias is not None:
+            return self.history(wanted.name, wanted.alias)[0]
+        return next(reversed(self.versions(wanted.name)), "")
+
+    def _located(self, wanted: ModelSpec, version: str, *, outline: bool = False) -> ModelLocation:
+        if not version:
+            raise self._unknown(wanted, version)
+        find = self._store.outline if outline else self._store.folder
+        try:
+            return ModelLocation(wanted.name, version, find(wanted.name, version))
         except FileNotFoundError as error:
-            raise self._unknown(ModelSpec(name, alias=alias), "") from error
-        except (OSError, UnicodeError) as error:
-            raise RepositoryError(f"alias {name}@{alias} cannot be read from {path}: {error}") from error
-        if not _VERSION.fullmatch(version):
-            raise RepositoryError(
-                f"alias file {path} must hold the number of a version, not {version[:40]!r}; promote one"
-            )
-        return version
+            raise self._unknown(wanted, version) from error
 
     def _unknown(self, wanted: ModelSpec, version: str) -> RepositoryError:
         meant = f" (version {version})" if wanted.alias and version else ""
-        versions = ", ".join(self.versions(wanted.name)[-5:])
+        listing = self._listing(wanted.name)
+        versions = ", ".join(_numbers(listing.whole)[-5:])
         if not versions:
             known = ", ".join(self.names()) or "none"
             return RepositoryError(f"there is no model {wanted.name!r} in {self.root}; models there: {known}")
         return RepositoryError(
             f"there is no {wanted}{meant} in {self.root}; newest versions: {versions}; "
-            f"aliases: {', '.join(self._alias_names(wanted.name)) or 'none'}"
+            f"aliases: {', '.join(_alias_names(listing)) or 'none'}"
         )
 
-    def _alias_names(self, name: str) -> list[str]:
-        folder = self._model_folder(name) / _ALIASES_FOLDER
-        with _disk_faults(self.root):
-            return sorted(alias for alias in _entries(folder) if _ALIAS.fullmatch(alias))
+
+def _open_store(root: str | Path, cache_dir: str | Path | None, timeout_seconds: float) -> VersionStore:
+    scheme, separator, path = str(root).partition("://")
+    if not separator:
+        return LocalStore(Path(root))
+    if scheme.lower() == "file":
+        return LocalStore(Path(path))
+    from models.stores.cache import VersionCache
+    from models.stores.remote import RemoteStore
+
+    cache = VersionCache(Path(cache_dir) if cache_dir else default_cache_dir() / "models")
+    return RemoteStore(str(root), cache, timeout_seconds)
 
 
-def _local_folder(root: str | Path) -> Path:
-    url = _URL.fullmatch(str(root))
-    if url is None:
-        return Path(root)
-    scheme, path = url.groups()
-    if scheme.lower() != "file":
+def _parsed_history(content: bytes) -> tuple[str, ...]:
+    """The numbers in the content of an alias; none where it holds anything else."""
+    lines = tuple(content.decode("ascii", "replace").split())
+    return lines if all(map(_VERSION.fullmatch, lines)) else ()
+
+
+def _parsed(spec: str | ModelSpec) -> ModelSpec:
+    return ModelSpec.parse(spec) if isinstance(spec, str) else spec
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
         raise RepositoryError(
-            f"repository {str(root)[:80]!r}: only local folders are served, not {scheme}://"
+            f"{name[:80]!r} cannot be a model's name: use letters and digits, after the first also "
+            "'.', '_', '-'"
         )
-    return Path(path)
 
 
-def _entries(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in folder.iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _numbers(entries: Iterable[str]) -> list[str]:
+    """Entries that look like versions, lowest first, whether they are any good or not."""
+    return sorted((entry for entry in entries if _VERSION.fullmatch(entry)), key=int)
 
 
-def _numbers(model: Path) -> list[str]:
-    """Names of entries that look like versions, lowest first, whether they are any good or not."""
-    return sorted((entry for entry in _entries(model) if _VERSION.fullmatch(entry)), key=int)
+def _alias_names(listing: Listing) -> list[str]:
+    return sorted(alias for alias in listing.aliases if _ALIAS.fullmatch(alias))
 
 
-def _is_version(folder: Path) -> bool:
-    return not folder.is_symlink() and (folder / MANIFEST_FILE).is_file()
-
-
-def _check_written(folder: Path, location: ModelLocation) -> None:
+def _check_written(folder: Path, name: str, version: str) -> None:
     manifest = read_manifest(folder)
-    if (manifest.name, manifest.version) != (location.name, location.version):
+    if (manifest.name, manifest.version) != (name, version):
         raise RepositoryError(
-            f"what was written is {manifest.name}@{manifest.version}, it was to be {location}"
+            f"what was written is {manifest.name}@{manifest.version}, it was to be {name}@{version}"
         )
-
-
-@contextmanager
-def _disk_faults(root: Path) -> Iterator[None]:
-    """Make a disk that is full, read-only or closed to us a fault of the repository, which names it."""
-    try:
-        yield
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise RepositoryError(f"repository {root} cannot be used: {error}") from error

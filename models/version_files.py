@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from models.errors import BundleError, ModelError
-from models.files import plain_files, read_plain_file
+from models.files import open_plain_file, plain_files, read_plain_file
 from models.manifest import Manifest, decode_json, open_manifest
 
 __all__ = [
@@ -69,6 +69,28 @@ class VersionFiles:
             BundleError: it is missing, cut or changed.
             OSError: it cannot be read.
         """
+        self.check_size(file_name)
+        data = read_plain_file(self.folder / file_name)
+        self._check_digest(file_name, hashlib.sha256(data).hexdigest())
+        return data
+
+    def check(self, file_name: str) -> None:
+        """Compare one file with the manifest, in pieces: it is never in memory as a whole.
+
+        Raises:
+            BundleError: it is missing, cut or changed.
+            OSError: it cannot be read.
+        """
+        self.check_size(file_name)
+        with open_plain_file(self.folder / file_name) as file:
+            self._check_digest(file_name, hashlib.file_digest(file, "sha256").hexdigest())
+
+    def check_size(self, file_name: str) -> None:
+        """Compare the size of one file with the manifest; the file is not read.
+
+        Raises:
+            BundleError: it is missing, or of another size.
+        """
         if file_name not in self.manifest.files or file_name not in self.sizes:
             raise BundleError(f"missing files: {file_name!r}")
         entry, size_bytes = self.manifest.files[file_name], self.sizes[file_name]
@@ -76,10 +98,20 @@ class VersionFiles:
             raise BundleError(
                 f"{file_name} has {size_bytes} bytes instead of {entry.size_bytes}: cut or replaced"
             )
-        data = read_plain_file(self.folder / file_name)
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise BundleError(f"{file_name} was changed after it was written: its sha256 differs")
-        return data
+
+    def check_listed(self) -> None:
+        """Compare the names of the files with those in the manifest.
+
+        Raises:
+            BundleError: one is missing, or one is there that is not listed.
+        """
+        listed = self.manifest.files.keys()
+        if MANIFEST_FILE in listed:
+            raise BundleError(f"{MANIFEST_FILE} lists itself among the files of the version")
+        if missing := listed - self.sizes.keys():
+            raise BundleError(f"missing files: {_some(missing)}")
+        if extra := self.sizes.keys() - listed - {MANIFEST_FILE}:
+            raise BundleError(f"files that are not part of the version: {_some(extra)}")
 
     def read_all(self) -> dict[str, bytes]:
         """Name -> bytes of every file but the manifest.
@@ -89,7 +121,8 @@ class VersionFiles:
             OSError: a file cannot be read.
         """
         self._check_place()
-        self._check_names()
+        self._check_required()
+        self.check_listed()
         return {file_name: self.read(file_name) for file_name in self.manifest.files}
 
     def _check_place(self) -> None:
@@ -101,14 +134,13 @@ class VersionFiles:
                 "another: a version keeps its number, publish a new one instead"
             )
 
-    def _check_names(self) -> None:
-        listed = self.manifest.files.keys()
-        if unlisted := (_EVERY_VERSION_HAS | self.manifest.assets) - listed:
+    def _check_required(self) -> None:
+        if unlisted := (_EVERY_VERSION_HAS | self.manifest.assets) - self.manifest.files.keys():
             raise BundleError(f"{MANIFEST_FILE} does not list {_some(unlisted)}, which it must have")
-        if missing := listed - self.sizes.keys():
-            raise BundleError(f"missing files: {_some(missing)}")
-        if extra := self.sizes.keys() - listed - {MANIFEST_FILE}:
-            raise BundleError(f"files that are not part of the version: {_some(extra)}")
+
+    def _check_digest(self, file_name: str, sha256: str) -> None:
+        if sha256 != self.manifest.files[file_name].sha256:
+            raise BundleError(f"{file_name} was changed after it was written: its sha256 differs")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -2,23 +2,33 @@
 
 import multiprocessing
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from models.errors import BundleError, RepositoryError
-from models.manifest import Manifest, seal_manifest
+from models.manifest import FileEntry, Manifest, seal_manifest
 from models.repository import ModelRepository
 
 Open = Callable[[Path], ModelRepository]
 
 
-def write_stub(name: str, folder: Path, version: str, *, payload: str = "") -> None:
+def write_stub(
+    name: str,
+    folder: Path,
+    version: str,
+    *,
+    payload: str = "",
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """The least that a repository takes for a version: a sealed manifest, and some payload beside it."""
+    files = {file: text.encode() for file, text in {"payload": payload, **more}.items()}
     manifest = Manifest.create(
         name=name,
         version=version,
@@ -26,12 +36,16 @@ def write_stub(name: str, folder: Path, version: str, *, payload: str = "") -> N
         codes=[1],
         text=None,
         image=None,
-        files={},
+        files={
+            file: FileEntry(size_bytes=len(content), sha256=sha256(content).hexdigest())
+            for file, content in files.items()
+        },
         data_fingerprint={},
         config={},
         libraries={},
     )
-    (folder / "payload").write_text(payload)
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
     (folder / "bundle.json").write_bytes(seal_manifest(manifest))
 
 
@@ -53,9 +67,15 @@ def publish_many(
 
 
 class RepositoryContract:
-    """Inherit, and set `open_repository` to something that can be sent to another process."""
+    """Inherit, and set `open_repository` to something that can be sent to another process.
+
+    Where each step takes long, fewer of them show as much.
+    """
 
     open_repository: Open
+    num_publishers = 4
+    num_versions = 6
+    num_promotions = 100
 
     @pytest.fixture
     def repository(self, tmp_path: Path) -> ModelRepository:
@@ -158,7 +178,7 @@ class RepositoryContract:
         assert written == []
 
     def test_publishing_processes_never_collide(self, tmp_path: Path) -> None:
-        root, num_publishers, num_versions = tmp_path / "repository", 4, 6
+        root, num_publishers, num_versions = tmp_path / "repository", self.num_publishers, self.num_versions
         with ProcessPoolExecutor(
             num_publishers, mp_context=multiprocessing.get_context("spawn")
         ) as processes:
@@ -187,7 +207,7 @@ class RepositoryContract:
         readers = [threading.Thread(target=read) for _ in range(2)]
         for reader in readers:
             reader.start()
-        for turn in range(100):
+        for turn in range(self.num_promotions):
             repository.promote(f"fusion@{1 + turn % 2}", "champion")
         done.set()
         for reader in readers:

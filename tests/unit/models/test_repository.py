@@ -18,8 +18,13 @@ class TestModelRepository(RepositoryContract):
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    return ModelRepository(tmp_path)
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "repository"
+
+
+@pytest.fixture
+def repository(root: Path) -> ModelRepository:
+    return ModelRepository(root)
 
 
 @pytest.mark.parametrize(
@@ -69,33 +74,31 @@ def test_a_spec_that_names_no_model_is_refused(text: str) -> None:
         ModelSpec.parse(text)
 
 
-def test_the_root_may_be_a_file_url_and_no_other(tmp_path: Path) -> None:
+def test_the_root_may_be_a_file_url(tmp_path: Path) -> None:
     publish_stub(ModelRepository(tmp_path))
     assert ModelRepository(tmp_path.as_uri()).names() == ("fusion",)
-    with pytest.raises(RepositoryError, match="only local folders"):
-        ModelRepository("s3://bucket/models")
 
 
-def test_foreign_entries_are_left_alone(repository: ModelRepository) -> None:
+def test_foreign_entries_are_left_alone(repository: ModelRepository, root: Path) -> None:
     publish_stub(repository)
-    model = repository.root / "fusion"
+    model = root / "fusion"
     (model / ".3.0123456789ab").mkdir()
     (model / "notes.txt").write_text("mine")
     (model / "04").mkdir()
     (model / "7").mkdir()
-    (repository.root / "lost+found").mkdir()
-    (repository.root / "README").write_text("mine")
+    (root / "lost+found").mkdir()
+    (root / "README").write_text("mine")
     assert repository.names() == ("fusion",)
     assert repository.versions("fusion") == ("1",)
     assert publish_stub(repository) == "8"
     assert not any((model / "7").iterdir())
 
 
-def test_a_file_in_the_place_of_a_version_is_not_overwritten(repository: ModelRepository) -> None:
+def test_a_file_in_the_place_of_a_version_is_not_overwritten(repository: ModelRepository, root: Path) -> None:
     publish_stub(repository)
-    (repository.root / "fusion" / "2").write_text("mine")
+    (root / "fusion" / "2").write_text("mine")
     assert publish_stub(repository) == "3"
-    assert (repository.root / "fusion" / "2").read_text() == "mine"
+    assert (root / "fusion" / "2").read_text() == "mine"
 
 
 def test_a_version_published_meanwhile_costs_one_more_attempt(repository: ModelRepository) -> None:
@@ -115,23 +118,24 @@ def test_a_version_published_meanwhile_costs_one_more_attempt(repository: ModelR
 
 def test_the_number_of_a_removed_version_is_not_given_again_while_an_alias_points_to_it(
     repository: ModelRepository,
+    root: Path,
 ) -> None:
     publish_stub(repository)
     publish_stub(repository)
     repository.promote("fusion@2", "champion")
-    remove(repository.root / "fusion" / "2")
+    remove(root / "fusion" / "2")
     assert publish_stub(repository) == "3"
     with pytest.raises(RepositoryError, match=r"no fusion@champion \(version 2\)"):
         repository.resolve("fusion@champion")
 
 
-@pytest.mark.parametrize("content", [b"", b"two", b"../2", b"1\n2\n", b"\xff\xfe", b"0"])
+@pytest.mark.parametrize("content", [b"", b"two", b"../2", b"1\ntwo\n", b"\xff\xfe", b"0", b"9" * 40])
 def test_a_damaged_alias_is_told_and_costs_no_new_version(
-    repository: ModelRepository, content: bytes
+    repository: ModelRepository, root: Path, content: bytes
 ) -> None:
     publish_stub(repository)
     repository.promote("fusion@1", "champion")
-    path = repository.root / "fusion" / "aliases" / "champion"
+    path = root / "fusion" / "aliases" / "champion"
     path.unlink()
     path.write_bytes(content)
     with pytest.raises(RepositoryError, match="alias"):
@@ -140,22 +144,22 @@ def test_a_damaged_alias_is_told_and_costs_no_new_version(
     assert repository.promote("fusion@2", "champion").version == "2"
 
 
-def test_a_linked_folder_is_no_version(repository: ModelRepository) -> None:
+def test_a_linked_folder_is_no_version(repository: ModelRepository, root: Path) -> None:
     publish_stub(repository)
-    (repository.root / "fusion" / "2").symlink_to(repository.root / "fusion" / "1")
+    (root / "fusion" / "2").symlink_to(root / "fusion" / "1")
     assert repository.versions("fusion") == ("1",)
     with pytest.raises(RepositoryError, match="there is no fusion@2"):
         repository.resolve("fusion@2")
     assert publish_stub(repository) == "3"
 
 
-def test_publishing_leaves_no_hidden_folders_behind(repository: ModelRepository) -> None:
+def test_publishing_leaves_no_hidden_folders_behind(repository: ModelRepository, root: Path) -> None:
     publish_stub(repository)
     with pytest.raises(RepositoryError):
         repository.publish("fusion", partial(write_stub, "other"))
     repository.promote("fusion@1", "champion")
-    assert sorted(path.name for path in (repository.root / "fusion").iterdir()) == ["1", "aliases"]
-    assert [path.name for path in (repository.root / "fusion" / "aliases").iterdir()] == ["champion"]
+    assert sorted(path.name for path in (root / "fusion").iterdir()) == ["1", "aliases"]
+    assert [path.name for path in (root / "fusion" / "aliases").iterdir()] == ["champion"]
 
 
 def test_a_root_that_cannot_be_used_is_named(tmp_path: Path) -> None:
@@ -189,6 +193,7 @@ def test_all_of_a_version_is_on_disk_before_it_is_seen(
 )
 def test_a_disk_that_is_full_leaves_nothing_half_written(
     repository: ModelRepository,
+    root: Path,
     monkeypatch: pytest.MonkeyPatch,
     num_flushed: int,
     versions: tuple[str, ...],
@@ -212,7 +217,7 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(
         publish_and_promote()
     assert repository.resolve("fusion@champion").version == "1"
     assert repository.versions("fusion") == versions
-    assert not list((repository.root / "fusion").glob("**/.*"))
+    assert not list((root / "fusion").glob("**/.*"))
 
 
 def remove(folder: Path) -> None:

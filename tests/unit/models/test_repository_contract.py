@@ -12,7 +12,7 @@ from tests.contracts.repository import RepositoryContract
 class WritesInPlace(ModelRepository):
     def publish(self, name: str, writer: Callable[[Path, str], object]) -> ModelLocation:
         version = self.next_version(name)
-        folder = self.root / name / version
+        folder = Path(self.root) / name / version
         folder.mkdir(parents=True)
         writer(folder, version)
         return ModelLocation(name, version, folder)
@@ -26,7 +26,7 @@ class SortsVersionsAsText(ModelRepository):
 class PromotesAnything(ModelRepository):
     def promote(self, spec: str | ModelSpec, alias: str) -> ModelLocation:
         wanted = ModelSpec.parse(str(spec))
-        path = self.root / wanted.name / "aliases" / alias
+        path = Path(self.root) / wanted.name / "aliases" / alias
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(wanted.version or "1")
         return ModelLocation(wanted.name, wanted.version or "1", path)
@@ -41,7 +41,7 @@ class TrustsTheWriter(ModelRepository):
         try:
             return super().publish(name, write)
         except Exception:
-            return ModelLocation(name, "1", self.root)
+            return ModelLocation(name, "1", Path(self.root))
 
 
 @pytest.mark.parametrize(
