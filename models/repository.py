@@ -132,26 +132,21 @@ class ModelRepository:
         Raises:
             RepositoryError: the name is not one a model can have, or an alias file holds no version.
         """
-        return {alias: self.history(name, alias)[0] for alias in _alias_names(self._listing(name))}
+        return {alias: self._aliased(name, alias)[0] for alias in _alias_names(self._listing(name))}
 
     def history(self, name: str, alias: str) -> tuple[str, ...]:
         """The version that an alias means, then up to 20 that it meant before, newest first.
 
+        Empty where there is no such alias, or a damaged one.
+
         Raises:
-            RepositoryError: there is no such alias, or it holds something else.
+            RepositoryError: the name is not one a model can have, or the root cannot be read.
         """
         _check_name(name)
         try:
-            content = self._store.read_alias(name, alias)
-        except FileNotFoundError as error:
-            raise self._unknown(ModelSpec(name, alias=alias), "") from error
-        versions = _parsed_history(content)
-        if not versions:
-            raise RepositoryError(
-                f"alias {name}@{alias} in {self.root} must hold numbers of versions, one a line, not "
-                f"{content[:40]!r}; promote one"
-            )
-        return versions
+            return _parsed_history(self._store.read_alias(name, alias))
+        except FileNotFoundError:
+            return ()
 
     def next_version(self, name: str) -> str:
         """The number the next version gets: above every number there is or an alias points to.
@@ -162,7 +157,7 @@ class ModelRepository:
         listing = self._listing(name)
         taken = _numbers(listing.entries)
         for alias in _alias_names(listing):
-            taken += self._known_history(name, alias)
+            taken += self.history(name, alias)
         return str(1 + max(map(int, taken), default=0))
 
     def publish(self, name: str, writer: Callable[[Path, str], object]) -> ModelLocation:
@@ -194,6 +189,18 @@ class ModelRepository:
             f"version {name}@{version} could not be published: others were faster {_MAX_ATTEMPTS} times"
         )
 
+    def meant(self, spec: str | ModelSpec) -> ModelSpec:
+        """The version somebody asks for, by its number; it is not looked at.
+
+        Raises:
+            RepositoryError: there is no such alias, the model has no version, or the root cannot be read.
+        """
+        wanted = _parsed(spec)
+        version = self._number(wanted)
+        if not version:
+            raise self._unknown(wanted, version)
+        return ModelSpec(wanted.name, version)
+
     def resolve(self, spec: str | ModelSpec) -> ModelLocation:
         """The version somebody asks for, in a local folder; cheap enough to be asked every second.
 
@@ -205,7 +212,7 @@ class ModelRepository:
             BundleError: a version that had to be fetched is damaged.
         """
         wanted = _parsed(spec)
-        return self._located(wanted, self._meant(wanted))
+        return self._located(wanted, self._number(wanted))
 
     def outline(self, spec: str | ModelSpec) -> ModelLocation:
         """As `resolve`; from a URL the folder holds the manifest, the scores and the model card alone.
@@ -215,7 +222,7 @@ class ModelRepository:
             BundleError: one of these files is damaged.
         """
         wanted = _parsed(spec)
-        return self._located(wanted, self._meant(wanted), outline=True)
+        return self._located(wanted, self._number(wanted), outline=True)
 
     def promote(self, spec: str | ModelSpec, alias: str) -> ModelLocation:
         """Point an alias at a version, in one step: a reader finds the old or the new one.
@@ -233,7 +240,7 @@ class ModelRepository:
                 f"{LATEST!r} always is the highest version"
             )
         location = self.resolve(spec)
-        before = self._known_history(location.name, alias)
+        before = self.history(location.name, alias)
         if before[:1] != (location.version,):
             self._write_alias(location.name, alias, (location.version, *before))
         return location
@@ -248,7 +255,7 @@ class ModelRepository:
             RepositoryError: there is no such alias, it meant nothing before, or that version is gone.
             BundleError: a version that had to be fetched is damaged.
         """
-        meant, *before = self.history(name, alias)
+        meant, *before = self._aliased(name, alias)
         if not before:
             raise RepositoryError(
                 f"{name}@{alias} has meant no version before {meant}, so there is nothing to go back to; "
@@ -258,13 +265,6 @@ class ModelRepository:
         self._write_alias(name, alias, tuple(before))
         return location
 
-    def _known_history(self, name: str, alias: str) -> tuple[str, ...]:
-        """As `history`; empty where there is no alias, or a damaged one, which costs nobody a new version."""
-        try:
-            return _parsed_history(self._store.read_alias(name, alias))
-        except FileNotFoundError:
-            return ()
-
     def _write_alias(self, name: str, alias: str, versions: tuple[str, ...]) -> None:
         lines = versions[: 1 + _MAX_BEFORE]
         self._store.write_alias(name, alias, "".join(f"{version}\n" for version in lines).encode())
@@ -273,13 +273,28 @@ class ModelRepository:
         _check_name(name)
         return self._store.listing(name)
 
-    def _meant(self, wanted: ModelSpec) -> str:
+    def _aliased(self, name: str, alias: str) -> tuple[str, ...]:
+        """As `history`, of an alias that there must be."""
+        _check_name(name)
+        try:
+            content = self._store.read_alias(name, alias)
+        except FileNotFoundError as error:
+            raise self._unknown(ModelSpec(name, alias=alias), "") from error
+        versions = _parsed_history(content)
+        if not versions:
+            raise RepositoryError(
+                f"alias {name}@{alias} in {self.root} must hold numbers of versions, one a line, not "
+                f"{content[:40]!r}; promote one"
+            )
+        return versions
+
+    def _number(self, wanted: ModelSpec) -> str:
         """The number of the version, which may not exist; empty where a model has none."""
         _check_name(wanted.name)
         if wanted.version is not None:
             return wanted.version
         if wanted.alias is not None:
-            return self.history(wanted.name, wanted.alias)[0]
+            return self._aliased(wanted.name, wanted.alias)[0]
         return next(reversed(self.versions(wanted.name)), "")
 
     def _located(self, wanted: ModelSpec, version: str, *, outline: bool = False) -> ModelLocation:

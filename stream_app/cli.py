@@ -34,7 +34,7 @@ COMMANDS = {
     "evaluate": "Score a model version on labelled products.",
     "explain": "Explain why a product gets its category, word by word and on its picture.",
     "schema": "Print the AsyncAPI document of the service, or write it and the JSON Schemas of all messages.",
-    "models": "List, show, promote and verify model versions.",
+    "models": "List, show, promote, roll back and verify model versions.",
 }
 """Name of each command and the first sentence of its help."""
 

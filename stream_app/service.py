@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from models.repository import ModelRepository
+from models.repository import ModelLocation, ModelRepository
 from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
@@ -162,12 +162,17 @@ class Service:
         )
         self._watch_progress()
 
+    def _resolving(self, name: str) -> Callable[[], ModelLocation]:
+        """Look a name up in the repository, again and again; a version that was seen costs nothing more."""
+        repository = ModelRepository(self.settings.model_repository, cache_dir=self.settings.model_cache)
+        return partial(repository.resolve, name)
+
     async def _load_model(self) -> Inference:
         """Load what is to serve; from now on, follow what its name means."""
         settings, metrics = self.settings, self.metrics
         source = ModelSource(
             settings.model,
-            partial(ModelRepository(settings.model_repository).resolve, settings.model),
+            self._resolving(settings.model),
             partial(
                 LoadedVersion.load,
                 settings=settings,
@@ -206,7 +211,7 @@ class Service:
         alone = settings.model_copy(update={"cascade": False, "evidence_cache_bytes": 0})
         source = ModelSource(
             settings.shadow_model,
-            partial(ModelRepository(settings.model_repository).resolve, settings.shadow_model),
+            self._resolving(settings.shadow_model),
             partial(LoadedVersion.load, settings=alone, max_batch=settings.max_batch),
         )
         follower = ModelFollower(

@@ -50,7 +50,17 @@ class InferenceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    model_repository: str = Field("repository", min_length=1, description="Folder of the model repository.")
+    model_repository: str = Field(
+        "repository",
+        min_length=1,
+        description="Folder or fsspec URL of the model repository, such as s3://bucket/prefix.",
+    )
+    model_cache: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder for copies of versions from a URL; by default shelver/models in the user's cache "
+        "folder.",
+    )
     model: str = Field(
         "fusion@champion", min_length=1, description="Model to serve: name, name@version or name@alias."
     )

@@ -138,7 +138,8 @@ def _chosen(
     from stream_app.settings import load_settings
 
     settings = load_settings(**overrides)
-    version = ModelRepository(settings.model_repository).resolve(settings.model)
+    repository = ModelRepository(settings.model_repository, cache_dir=settings.model_cache)
+    version = repository.resolve(settings.model)
     group = wanted.pop("group") or f"shelver-backfill-{version.name}-{version.version}"
     options = BackfillOptions(version, begin, group=group, **wanted)
     options.check(settings)

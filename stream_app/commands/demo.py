@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream_app.commands.repository_options import DEFAULT_ROOT, Root
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -46,10 +48,7 @@ def demo(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one JSON object, the last line of output.")
     ] = False,
-    model_repository: Annotated[
-        Path,
-        typer.Option("--repository", envvar="SHELVER_MODEL_REPOSITORY", help="Folder of the repository."),
-    ] = Path("repository"),
+    model_repository: Root = DEFAULT_ROOT,
 ) -> None:
     """Show everything on this machine: Kafka, a small model, a worker, events in, categories out.
 
@@ -69,10 +68,11 @@ def demo(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shelver-demo-")))
         broker = stack.enter_context(_kafka(folder / "kafka"))
         console.print(f"Kafka runs on {broker.bootstrap}", highlight=False)
-        model = _trained_model(model_repository.absolute(), folder, console)
+        repository = model_repository if "://" in model_repository else str(Path(model_repository).absolute())
+        model = _trained_model(repository, folder, console)
         listings = _draw_listings(folder / "products", events, seed)
         console.print(f"Starting a worker with the model {model} ...", highlight=False)
-        worker = stack.enter_context(_worker(broker, model, folder, model_repository.absolute()))
+        worker = stack.enter_context(_worker(broker, model, folder, repository))
         console.print(f"The worker is ready; its metrics are at {worker.url}/metrics", highlight=False)
         summary = _run(broker, worker, listings, rate, console)
         explained = _explain_one(broker, listings, console)
@@ -115,7 +115,7 @@ def _kafka(folder: Path) -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-def _trained_model(repository: Path, folder: Path, console: Console) -> ModelLocation:
+def _trained_model(repository: str, folder: Path, console: Console) -> ModelLocation:
     """Return the newest version of the demo's model; train the first one where there is none."""
     from models.repository import ModelRepository
 
@@ -125,16 +125,16 @@ def _trained_model(repository: Path, folder: Path, console: Console) -> ModelLoc
             "Training a small model on drawn products; the next demo will find it ...", highlight=False
         )
         _train(repository, folder / "catalogue")
-    return models.resolve(MODEL)
+    return models.outline(MODEL)
 
 
-def _train(repository: Path, catalogue: Path) -> None:
+def _train(repository: str, catalogue: Path) -> None:
     from training.run import compose_config, train
     from training.samples import write_sample_catalogue
 
     write_sample_catalogue(catalogue, NUM_TRAINING_PRODUCTS, TRAINING_SEED)
     config = compose_config(["experiment=demo", f"name={MODEL}"])
-    config.data.root, config.repository = str(catalogue), str(repository)
+    config.data.root, config.repository = str(catalogue), repository
     train(config)
 
 
@@ -147,7 +147,7 @@ def _draw_listings(folder: Path, num_events: int, seed: int) -> list[ProductList
     return [row.to_listing(f"demo-{number}") for number, row in zip(range(num_events), rows, strict=False)]
 
 
-def _worker(broker: EmbeddedBroker, model: ModelLocation, folder: Path, repository: Path) -> WorkerProcess:
+def _worker(broker: EmbeddedBroker, model: ModelLocation, folder: Path, repository: str) -> WorkerProcess:
     from stream_app.worker_process import WorkerProcess
 
     settings: dict[str, Any] = {"broker": broker.url, "model_repository": repository, "model": str(model)}

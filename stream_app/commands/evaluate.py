@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,10 +45,8 @@ def evaluate(
     device: Annotated[
         str, typer.Option(envvar="SHELVER_DEVICE", help="Where to score: auto, cpu, cuda or cuda:N.")
     ] = "auto",
-    model_repository: Annotated[
-        Path,
-        typer.Option("--repository", envvar="SHELVER_MODEL_REPOSITORY", help="Folder of the repository."),
-    ] = Path("repository"),
+    model_repository: Root = DEFAULT_ROOT,
+    model_cache: Cache = None,
     only: Annotated[
         Literal["text", "image"] | None,
         typer.Option(help="Score rows by their text or by their picture alone."),
@@ -88,10 +88,9 @@ def evaluate(
     """
     from models.catalogue_scoring import labelled_rows, score_rows, unknown_categories
     from models.evaluation import evaluate as compare
-    from models.repository import ModelRepository
     from models.runtime import Classifier
 
-    location = ModelRepository(model_repository).resolve(model)
+    location = open_repository(model_repository, model_cache).resolve(model)
     rows = labelled_rows(data, split=split, limit=limit, only=only)
     _ensure_folder(pictures)
     classifier = Classifier.load(location.folder, device)

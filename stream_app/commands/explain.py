@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -45,10 +47,8 @@ def explain(
     device: Annotated[
         str, typer.Option(envvar="SHELVER_DEVICE", help="Where to compute: auto, cpu, cuda or cuda:N.")
     ] = "auto",
-    model_repository: Annotated[
-        Path,
-        typer.Option("--repository", envvar="SHELVER_MODEL_REPOSITORY", help="Folder of the repository."),
-    ] = Path("repository"),
+    model_repository: Root = DEFAULT_ROOT,
+    model_cache: Cache = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that needs nothing else.")
     ] = None,
@@ -68,12 +68,11 @@ def explain(
     from models.errors import ExplanationError
     from models.explain.product import ImageMethod, ProductExplainer
     from models.inputs import Product
-    from models.repository import ModelRepository
     from models.runtime import Classifier
     from schemas.assignments import ModelReference
     from stream_app.explaining import ExplainedListing, category_explained
 
-    classifier = Classifier.load(ModelRepository(model_repository).resolve(model).folder, device)
+    classifier = Classifier.load(open_repository(model_repository, model_cache).resolve(model).folder, device)
     title, description = map(_readable, (title, description))
     product = Product(title, description, None if image is None else _read(image))
     prepared = classifier.prepare([product])

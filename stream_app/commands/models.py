@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
+
 if TYPE_CHECKING:
     from models.manifest import EncoderEntry
-    from models.repository import ModelLocation, ModelRepository
+    from models.repository import ModelLocation, ModelRepository, ModelSpec
 
 models = typer.Typer(
     name="models",
     no_args_is_help=True,
     add_completion=False,
-    help="List, show, promote and verify model versions.",
+    help="List, show, promote, roll back and verify model versions.",
 )
 
 Spec = Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="The version meant.")]
@@ -26,12 +27,7 @@ Specs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME[@VERSION|@ALIAS]]...", help="The versions meant; by default every one."),
 ]
-Root = Annotated[
-    Path, typer.Option("--repository", envvar="SHELVER_MODEL_REPOSITORY", help="Folder of the repository.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-
-DEFAULT_ROOT = Path("repository")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +44,15 @@ class VersionSummary:
 
 
 @models.command("list")
-def list_versions(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+def list_versions(root: Root = DEFAULT_ROOT, cache: Cache = None, as_json: AsJson = False) -> None:
     """List every version with its aliases and its score on validation rows."""
-    summaries = summarise(_open(root))
+    repository = open_repository(root, cache)
+    summaries = summarise(repository)
     if as_json:
-        _print_json({"repository": str(root), "versions": [_fields(summary) for summary in summaries]})
+        _print_json({"repository": repository.root, "versions": [_fields(summary) for summary in summaries]})
         return
     if not summaries:
-        print(f"There is no model in {root} yet: `shelver train` puts one there.")
+        print(f"There is no model in {repository.root} yet: `shelver train` puts one there.")
         return
     lines = [_line(summary) for summary in summaries]
     _print_table(("Model", "Version", "Aliases", "Weighted F1", "Rows", "Written"), lines)
@@ -65,6 +62,7 @@ def list_versions(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
 def show(
     model: Spec,
     root: Root = DEFAULT_ROOT,
+    cache: Cache = None,
     as_json: AsJson = False,
     card: Annotated[
         bool, typer.Option("--card", help="Print the model card, Markdown, and nothing else.")
@@ -77,11 +75,12 @@ def show(
     """
     from models.version_files import read_card
 
-    location = _open(root).resolve(model)
+    repository = open_repository(root, cache)
+    location = repository.outline(model)
     if card:
         print(read_card(location.folder))
         return
-    description = describe(location, _aliases(_open(root), location))
+    description = describe(location, _aliases(repository, location))
     if as_json:
         _print_json(description)
         return
@@ -93,6 +92,7 @@ def promote(
     model: Spec,
     alias: Annotated[str, typer.Option("--as", help="The alias that shall mean this version.")] = "champion",
     root: Root = DEFAULT_ROOT,
+    cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an alias mean a version, after every byte and the golden scores of the version were checked.
@@ -104,9 +104,9 @@ def promote(
     """
     from models.bundle import verify_bundle
 
-    repository = _open(root)
+    repository = open_repository(root, cache)
     location = repository.resolve(model)
-    previous = repository.aliases(location.name).get(alias)
+    previous = next(iter(repository.history(location.name, alias)), None)
     verify_bundle(location.folder)
     repository.promote(f"{location.name}@{location.version}", alias)
     if as_json:
@@ -119,18 +119,48 @@ def promote(
 
 
 @models.command()
-def verify(specs: Specs = None, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
+    alias: Annotated[
+        str, typer.Option("--as", help="The alias that shall mean what it meant before.")
+    ] = "champion",
+    root: Root = DEFAULT_ROOT,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an alias mean the version that it meant before, checked as `promote` does; again: further back.
+
+    Raises:
+        ModelError: there is no such alias, it meant nothing before, or that version is damaged.
+    """
+    from models.bundle import verify_bundle
+
+    repository = open_repository(root, cache)
+    previous, *before = repository.history(name, alias) or ("",)
+    for version in before[:1]:
+        verify_bundle(repository.resolve(f"{name}@{version}").folder)
+    location = repository.rollback(name, alias)
+    if as_json:
+        _print_json({"name": name, "alias": alias, "version": location.version, "previous_version": previous})
+        return
+    print(f"{name}@{alias} is version {location.version} again, it was {previous}.")
+
+
+@models.command()
+def verify(
+    specs: Specs = None, root: Root = DEFAULT_ROOT, cache: Cache = None, as_json: AsJson = False
+) -> None:
     """Check every byte of versions and score their golden products; exit 1 when one is not sound.
 
     Raises:
         RepositoryError: there is no such version.
         Exit: a version is not sound.
     """
-    repository = _open(root)
-    locations = [repository.resolve(spec) for spec in specs] if specs else _every(repository)
-    results = [_verified(location) for location in locations]
+    repository = open_repository(root, cache)
+    wanted = [repository.meant(spec) for spec in specs] if specs else _every(repository)
+    results = [_verified(repository, version) for version in wanted]
     if as_json:
-        _print_json({"repository": str(root), "versions": results})
+        _print_json({"repository": repository.root, "versions": results})
     else:
         for result in results:
             print(f"{result['name']}@{result['version']}: {_verdict(result)}")
@@ -140,11 +170,13 @@ def verify(specs: Specs = None, root: Root = DEFAULT_ROOT, as_json: AsJson = Fal
 
 def summarise(repository: ModelRepository) -> list[VersionSummary]:
     """Every version, models by name and the newest version first; a damaged one has its error."""
-    return [
-        _summary(location, _aliases(repository, location))
-        for name in repository.names()
-        for location in reversed(_locations(repository, name))
-    ]
+    summaries = []
+    for name in repository.names():
+        aliases = repository.aliases(name)
+        for version in reversed(repository.versions(name)):
+            called = [alias for alias, meant in aliases.items() if meant == version]
+            summaries.append(_summary(repository, name, version, called))
+    return summaries
 
 
 def describe(location: ModelLocation, aliases: list[str]) -> dict[str, Any]:
@@ -173,19 +205,20 @@ def describe(location: ModelLocation, aliases: list[str]) -> dict[str, Any]:
     }
 
 
-def _summary(location: ModelLocation, aliases: list[str]) -> VersionSummary:
+def _summary(repository: ModelRepository, name: str, version: str, aliases: list[str]) -> VersionSummary:
     from models.errors import BundleError
     from models.version_files import read_manifest, read_metrics
 
     try:
-        written = read_manifest(location.folder).created_at.isoformat(sep=" ", timespec="minutes")
-        metrics = read_metrics(location.folder)
+        folder = repository.outline(f"{name}@{version}").folder
+        written = read_manifest(folder).created_at.isoformat(sep=" ", timespec="minutes")
+        metrics = read_metrics(folder)
     except BundleError as error:
-        return VersionSummary(location.name, location.version, aliases, error=str(error))
+        return VersionSummary(name, version, aliases, error=str(error))
     rows, score = metrics.get("rows"), metrics.get("weighted_f1")
     return VersionSummary(
-        location.name,
-        location.version,
+        name,
+        version,
         aliases,
         written,
         rows if isinstance(rows, int) else None,
@@ -200,15 +233,16 @@ def _line(summary: VersionSummary) -> tuple[str, ...]:
     return summary.name, summary.version, ", ".join(summary.aliases), score, rows, written
 
 
-def _verified(location: ModelLocation) -> dict[str, Any]:
+def _verified(repository: ModelRepository, wanted: ModelSpec) -> dict[str, Any]:
     from models.bundle import verify_bundle
     from models.errors import BundleError
 
-    result = {"name": location.name, "version": location.version}
+    result = {"name": wanted.name, "version": wanted.version}
     try:
-        return result | {"sound": True, "golden_difference": verify_bundle(location.folder)}
+        difference = verify_bundle(repository.resolve(wanted).folder)
     except BundleError as error:
         return result | {"sound": False, "error": str(error)}
+    return result | {"sound": True, "golden_difference": difference}
 
 
 def _verdict(result: dict[str, Any]) -> str:
@@ -217,18 +251,10 @@ def _verdict(result: dict[str, Any]) -> str:
     return f"sound; golden scores differ by {result['golden_difference']:.1e} at most"
 
 
-def _open(root: Path) -> ModelRepository:
-    from models.repository import ModelRepository
+def _every(repository: ModelRepository) -> list[ModelSpec]:
+    from models.repository import ModelSpec
 
-    return ModelRepository(root)
-
-
-def _every(repository: ModelRepository) -> list[ModelLocation]:
-    return [location for name in repository.names() for location in _locations(repository, name)]
-
-
-def _locations(repository: ModelRepository, name: str) -> list[ModelLocation]:
-    return [repository.resolve(f"{name}@{version}") for version in repository.versions(name)]
+    return [ModelSpec(name, version) for name in repository.names() for version in repository.versions(name)]
 
 
 def _aliases(repository: ModelRepository, location: ModelLocation) -> list[str]:

@@ -105,7 +105,7 @@ def _newest_version(overrides: Sequence[str]) -> ModelLocation | None:
 
     cfg = compose_config(overrides)
     models = ModelRepository(cfg.repository)
-    return models.resolve(cfg.name) if models.versions(cfg.name) else None
+    return models.outline(cfg.name) if models.versions(cfg.name) else None
 
 
 def _run(overrides: Sequence[str], resume: Path | None, *, multirun: bool) -> list[TrainedVersion]:

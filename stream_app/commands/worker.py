@@ -11,7 +11,9 @@ from stream_app.settings import PREFIX, Settings, load_settings
 def worker(
     broker: Annotated[str | None, typer.Option(help="Kafka brokers, kafka://host:port.")] = None,
     model: Annotated[str | None, typer.Option(help="Model: name, name@version or name@alias.")] = None,
-    model_repository: Annotated[str | None, typer.Option(help="Folder of the model repository.")] = None,
+    model_repository: Annotated[
+        str | None, typer.Option(help="Folder or fsspec URL of the model repository.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     settings: Annotated[
         bool, typer.Option("--settings", help="List every setting with its default and leave.")

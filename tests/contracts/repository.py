@@ -143,6 +143,27 @@ class RepositoryContract:
             assert repository.aliases("fusion") == {"champion": version}
         assert repository.promote("fusion@champion", "challenger").version == "1"
 
+    def test_an_alias_goes_back_step_by_step(self, repository: ModelRepository) -> None:
+        for _ in range(3):
+            publish_stub(repository)
+        for version in ("1", "2", "2", "3", "1"):
+            repository.promote(f"fusion@{version}", "champion")
+        assert repository.history("fusion", "champion") == ("1", "3", "2", "1")
+        for version in ("3", "2"):
+            assert repository.rollback("fusion", "champion").version == version
+            assert repository.resolve("fusion@champion").version == version
+        repository.promote("fusion@3", "champion")
+        assert repository.history("fusion", "champion") == ("3", "2", "1")
+
+    def test_there_is_an_end_to_going_back(self, repository: ModelRepository) -> None:
+        publish_stub(repository)
+        with pytest.raises(RepositoryError, match="there is no fusion@champion"):
+            repository.rollback("fusion", "champion")
+        repository.promote("fusion@1", "champion")
+        with pytest.raises(RepositoryError, match="no version before 1, so there is nothing to go back to"):
+            repository.rollback("fusion", "champion")
+        assert repository.resolve("fusion@champion").version == "1"
+
     @pytest.mark.parametrize("spec", ["other", "other@1", "fusion@7", "fusion@challenger"])
     def test_what_is_not_there_is_named_with_what_is(self, repository: ModelRepository, spec: str) -> None:
         publish_stub(repository)

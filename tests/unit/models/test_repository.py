@@ -144,6 +144,25 @@ def test_a_damaged_alias_is_told_and_costs_no_new_version(
     assert repository.promote("fusion@2", "champion").version == "2"
 
 
+def test_a_version_that_is_gone_is_not_gone_back_to(repository: ModelRepository, root: Path) -> None:
+    for version in ("1", "2"):
+        publish_stub(repository)
+        repository.promote(f"fusion@{version}", "champion")
+    remove(root / "fusion" / "1")
+    with pytest.raises(RepositoryError, match="there is no fusion@1"):
+        repository.rollback("fusion", "champion")
+    assert repository.history("fusion", "champion") == ("2", "1")
+
+
+def test_an_alias_remembers_the_last_twenty_versions_before(repository: ModelRepository, root: Path) -> None:
+    for _ in range(2):
+        publish_stub(repository)
+    for turn in range(30):
+        repository.promote(f"fusion@{1 + turn % 2}", "champion")
+    lines = (root / "fusion" / "aliases" / "champion").read_text().splitlines()
+    assert lines == ["2", "1"] * 10 + ["2"]
+
+
 def test_a_linked_folder_is_no_version(repository: ModelRepository, root: Path) -> None:
     publish_stub(repository)
     (root / "fusion" / "2").symlink_to(root / "fusion" / "1")
