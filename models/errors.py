@@ -9,6 +9,7 @@ ShelverError
     +-- UnsupportedKindError (also ValueError) a kind of encoder this release does not know
     +-- CascadeError         (also ValueError) no probability from which on a text alone is certain
     +-- ExplanationError     (also ValueError) nothing to explain, or no such category
+    +-- PromotionError       a version must not take the place of another
     +-- NonFiniteScoresError a network answered NaN or infinity for a product
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "ImageReason",
     "ModelError",
     "NonFiniteScoresError",
+    "PromotionError",
     "RepositoryError",
     "UnsupportedKindError",
 ]
@@ -98,6 +100,10 @@ class CascadeError(ModelError, ValueError):
 
 class ExplanationError(ModelError, ValueError):
     """There is nothing to explain, or the model does not have the category that is asked about."""
+
+
+class PromotionError(ModelError):
+    """A version scores worse than the one that it would replace, or nobody can tell."""
 
 
 class NonFiniteScoresError(ModelError):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from models.errors import BundleError, ModelError
 from models.files import open_plain_file, plain_files, read_plain_file
 from models.manifest import Manifest, decode_json, open_manifest
@@ -25,6 +27,7 @@ __all__ = [
     "read_card",
     "read_manifest",
     "read_metrics",
+    "read_split",
 ]
 
 MANIFEST_FILE: Final = "bundle.json"
@@ -37,6 +40,7 @@ SPLIT_FILE: Final = "split.json"
 
 _EVERY_VERSION_HAS: Final = frozenset({WEIGHTS_FILE, LABELS_FILE, METRICS_FILE, GOLDEN_FILE, CARD_FILE})
 _SHOWN_NAMES: Final = 3
+_SPLIT: Final = TypeAdapter(dict[str, list[str]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,24 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """
     with faults_of(folder):
         return parse_metrics(VersionFiles.open(folder).read(METRICS_FILE))
+
+
+def read_split(folder: Path) -> dict[str, list[str]]:
+    """Side of the split -> product ids; only `bundle.json` and `split.json` are read and checked.
+
+    Empty where the version does not keep it.
+
+    Raises:
+        BundleError: there is no version, or one of the two is damaged.
+    """
+    with faults_of(folder):
+        files = VersionFiles.open(folder)
+        if SPLIT_FILE not in files.manifest.files:
+            return {}
+        try:
+            return _SPLIT.validate_python(decode_json(files.read(SPLIT_FILE), SPLIT_FILE), strict=True)
+        except ValidationError as error:
+            raise BundleError(f"{SPLIT_FILE} must hold lists of product ids, by side of the split") from error
 
 
 def read_card(folder: Path) -> str:

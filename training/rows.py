@@ -95,14 +95,21 @@ class TrainingRows:
         return product_of(self.rows[index])
 
     def fingerprint(self) -> dict[str, str | int]:
-        """What these rows are: counts, and a digest of ids, texts, categories, splits and picture names."""
-        digest = hashlib.sha256()
+        """What these rows are: counts, and digests of ids, texts, categories, splits and picture names.
+
+        `validation_sha256` is of the rows held out alone: versions with the same one were measured alike.
+        """
+        digest, of_held_out = hashlib.sha256(), hashlib.sha256()
         for row, held_out in zip(self.rows, self.validation_N, strict=True):
             picture = row.image_path.name if row.image_path else str(row.image)
             fields = (row.product_id, row.title, row.description, picture, str(row.category), str(held_out))
-            digest.update(repr(fields).encode("utf-8", "surrogatepass"))
+            content = repr(fields).encode("utf-8", "surrogatepass")
+            digest.update(content)
+            if held_out:
+                of_held_out.update(content)
         return {
             "sha256": digest.hexdigest(),
+            "validation_sha256": of_held_out.hexdigest(),
             "rows": len(self),
             "train_rows": int((~self.validation_N & ~self.pseudo_N).sum()),
             "pseudo_rows": int(self.pseudo_N.sum()),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.promotion import DEFAULT_TOLERANCE, check_not_worse
 from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
 
 if TYPE_CHECKING:
     from models.manifest import EncoderEntry
+    from models.promotion import Comparison
     from models.repository import ModelLocation, ModelRepository, ModelSpec
 
 models = typer.Typer(
@@ -23,10 +26,14 @@ models = typer.Typer(
 )
 
 Spec = Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="The version meant.")]
+Alias = Annotated[str, typer.Option("--as", help="The alias that shall mean another version.")]
 Specs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME[@VERSION|@ALIAS]]...", help="The versions meant; by default every one."),
 ]
+CHALLENGER = "challenger"
+"""The alias of versions that are tried beside the one that serves."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
@@ -89,18 +96,35 @@ def show(
 
 @models.command()
 def promote(
+    *,
     model: Spec,
-    alias: Annotated[str, typer.Option("--as", help="The alias that shall mean this version.")] = "champion",
+    alias: Alias = "champion",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CATALOGUE",
+            help="Compare on the labelled rows of this catalogue that neither version has learnt from.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Weighted F1 that the version may lack.")
+    ] = DEFAULT_TOLERANCE,
+    force: Annotated[bool, typer.Option("--force", help="Promote without a comparison.")] = False,
     root: Root = DEFAULT_ROOT,
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an alias mean a version, after every byte and the golden scores of the version were checked.
+    """Make an alias mean a version, unless it is damaged or scores worse than the one it would replace.
 
-    Workers that follow the alias take the version over.
+    Every byte and the golden scores of the version are checked. Both versions are compared on the same rows:
+    those held out, where these are the same, or of a catalogue, which takes --data. The first version of an
+    alias is compared with none, nor is one that becomes `challenger`, which never serves. Workers that follow
+    the alias take the version over.
 
     Raises:
-        ModelError: there is no such version, it is damaged, or the alias cannot be one.
+        ModelError: there is no such version, it is damaged, it scores worse, or there are no rows to compare
+            it on; or the alias cannot be one.
+        CatalogueError: the data cannot be read, or has no labelled row.
     """
     from models.bundle import verify_bundle
 
@@ -108,22 +132,26 @@ def promote(
     location = repository.resolve(model)
     previous = next(iter(repository.history(location.name, alias)), None)
     verify_bundle(location.folder)
+    comparison = None
+    if previous not in (None, location.version) and alias != CHALLENGER and not force:
+        comparison = _compared(repository, location, f"{location.name}@{previous}", data)
+        check_not_worse(comparison, str(location), f"{location.name}@{previous}", tolerance)
     repository.promote(f"{location.name}@{location.version}", alias)
     if as_json:
-        _print_json(
-            {"name": location.name, "alias": alias, "version": location.version, "previous_version": previous}
-        )
+        told = {"name": location.name, "alias": alias, "version": location.version}
+        compared = None if comparison is None else comparison.to_json()
+        _print_json(told | {"previous_version": previous, "comparison": compared})
         return
     before = f", before it was {previous}" if previous else ""
     print(f"{location.name}@{alias} now is version {location.version}{before}.")
+    if comparison is not None:
+        print(comparison)
 
 
 @models.command()
 def rollback(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
-    alias: Annotated[
-        str, typer.Option("--as", help="The alias that shall mean what it meant before.")
-    ] = "champion",
+    alias: Alias = "champion",
     root: Root = DEFAULT_ROOT,
     cache: Cache = None,
     as_json: AsJson = False,
@@ -231,6 +259,34 @@ def _line(summary: VersionSummary) -> tuple[str, ...]:
     rows = "-" if summary.rows is None else f"{summary.rows}"
     written = summary.created_at or summary.error or ""
     return summary.name, summary.version, ", ".join(summary.aliases), score, rows, written
+
+
+def _compared(
+    repository: ModelRepository, version: ModelLocation, previous: str, data: Path | None
+) -> Comparison:
+    """How a version compares with the one that it would replace.
+
+    Raises:
+        PromotionError: nobody can tell.
+    """
+    from models.errors import BundleError, PromotionError, RepositoryError
+    from models.promotion import compare_held_out, compare_on
+
+    try:
+        if data is not None:
+            return compare_on(data, version, repository.resolve(previous))
+        comparison = compare_held_out(version, repository.outline(previous))
+    except (BundleError, RepositoryError) as error:
+        raise PromotionError(
+            f"{version} cannot be compared with {previous}, which it would replace: {error}; promote it "
+            "without a comparison with --force"
+        ) from error
+    if comparison is None:
+        raise PromotionError(
+            f"{version} and {previous}, which it would replace, were not measured on the same rows: compare "
+            "them on labelled rows with --data CATALOGUE, or promote without a comparison with --force"
+        )
+    return comparison
 
 
 def _verified(repository: ModelRepository, wanted: ModelSpec) -> dict[str, Any]:

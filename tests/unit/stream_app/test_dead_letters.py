@@ -22,6 +22,7 @@ END_THE_COMMAND = {
     schemas.errors.CatalogueError,
     models.errors.BundleError,
     models.errors.RepositoryError,
+    models.errors.PromotionError,
     models.errors.UnsupportedKindError,
     models.errors.DeviceError,
     models.errors.CascadeError,

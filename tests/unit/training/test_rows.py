@@ -80,6 +80,20 @@ def test_a_category_that_only_held_out_rows_have_shifts_no_other_code(tmp_path: 
     assert loaded.truth_N[-1] == -1
 
 
+def test_versions_measured_on_the_same_rows_say_so(tmp_path: Path) -> None:
+    held_out = [row(number, split="val") for number in range(4)]
+    rows = [row(number, split="train") for number in range(10, 18)]
+    more = [*rows, row(20, split="train")]
+    relabelled = [*held_out[:-1], held_out[-1] | {"category": held_out[0]["category"]}]
+    first, second, third = (
+        load_rows(write_lines(tmp_path / f"{number}.jsonl", each)).fingerprint()
+        for number, each in enumerate(([*held_out, *rows], [*held_out, *more], [*relabelled, *rows]))
+    )
+    assert first["sha256"] != second["sha256"]
+    assert first["validation_sha256"] == second["validation_sha256"]
+    assert first["validation_sha256"] != third["validation_sha256"]
+
+
 def test_the_fingerprint_tells_rows_apart(tmp_path: Path) -> None:
     rows = [row(number, split="val" if number == 0 else "train") for number in range(10)]
     first = load_rows(write_lines(tmp_path / "a.jsonl", rows)).fingerprint()
