@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 from models.errors import BundleError
 
@@ -16,6 +17,7 @@ __all__ = [
     "plain_files",
     "read_plain_file",
     "replace_file",
+    "staged_file",
     "staged_folder",
     "write_new_file",
 ]
@@ -60,15 +62,19 @@ def write_new_file(path: Path, data: bytes) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put a file in the place of another in one step: a reader finds the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
+    with _to_take_the_place_of(path) as fresh:
         write_new_file(fresh, data)
-        _flush(fresh)
-        fresh.replace(path)
-        _flush(path.parent)
-    finally:
-        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of another in one step when the block ends well.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _to_take_the_place_of(path) as fresh, fresh.open("xb") as file:
+        yield file
 
 
 def plain_files(folder: Path) -> dict[str, int]:
@@ -105,6 +111,20 @@ def open_plain_file(path: Path) -> BufferedReader:
         OSError: the file cannot be read, or is a link.
     """
     return os.fdopen(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb")
+
+
+@contextmanager
+def _to_take_the_place_of(path: Path) -> Iterator[Path]:
+    """A hidden neighbour to be written; it is removed when the block fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        yield fresh
+        _flush(fresh)
+        fresh.replace(path)
+        _flush(path.parent)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _rename_to_new(staging: Path, folder: Path) -> None:

@@ -30,6 +30,7 @@ COMMANDS = {
     "watch": "Watch the categories, explanations and dead letters that come out, until Ctrl-C.",
     "dead-letters": "List dead letters, and send them back to be tried again.",
     "backfill": "Score listings again with another version, beside the workers and at a bounded share.",
+    "corrections": "Write what people corrected as rows to train on.",
     "train": "Train a model; ends with a new version in the repository.",
     "evaluate": "Score a model version on labelled products.",
     "explain": "Explain why a product gets its category, word by word and on its picture.",

@@ -12,9 +12,9 @@ from models.explain.product import ImageMethod, ProductExplainer, ProductExplana
 from models.inputs import Product
 from schemas.assignments import ModelReference
 from schemas.cloudevents import output_headers
-from schemas.codec import decode, encode
+from schemas.codec import encode
 from schemas.dead_letters import Stage
-from schemas.errors import EmptyListingError, MessageError, UnknownCategoryError, UnknownEventError
+from schemas.errors import EmptyListingError, MessageError, UnknownCategoryError
 from schemas.explanations import CategoryExplained, ExplanationRequested
 from schemas.products import ProductListed
 from stream_app.acknowledgement import TopicPartition
@@ -26,7 +26,8 @@ from stream_app.explaining import ExplainedListing, category_explained
 from stream_app.isolation import isolate
 from stream_app.preparing import Picture, product_of
 from stream_app.publishing import Outgoing
-from stream_app.stages import Rejected, origin
+from stream_app.recent_listings import listing_of
+from stream_app.stages import Rejected
 
 DEFAULT_MAX_EVALUATIONS = 0
 """Exact values alone: the picture is explained by its cells."""
@@ -79,7 +80,7 @@ def with_listings(
     requests, rejected = [], list(questions.rejected)
     for record, question in questions.asked:
         try:
-            listing = question.product or _listing_of(question.event_id or "", found, max_bytes)
+            listing = question.product or listing_of(question.event_id or "", found, max_bytes=max_bytes)
         except MessageError as error:
             rejected.append(Rejected(record, error, Stage.PREPARE))
         else:
@@ -94,21 +95,6 @@ def _place_in(record: Record, listed_topic: str) -> Place | None:
     if topic != listed_topic or not (partition.isdecimal() and offset.isdecimal()):
         return None
     return topic, int(partition), int(offset)
-
-
-def _listing_of(event_id: str, found: Mapping[str, Record], max_bytes: int) -> ProductListed:
-    record = found.get(event_id)
-    listing = None
-    if record is not None and record.value is not None:
-        listing = decode(
-            ProductListed, record.value, record.headers, default_event_id=origin(record), max_bytes=max_bytes
-        )
-    if listing is None or listing.event_id != event_id:
-        raise UnknownEventError(
-            f"event {event_id[:80]!r} is not among the latest that were classified, or its listing is no "
-            "longer kept; send the product itself"
-        )
-    return listing
 
 
 def answer(

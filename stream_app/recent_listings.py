@@ -15,10 +15,14 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from schemas.codec import decode
 from schemas.corrections import CategoryCorrected
+from schemas.errors import UnknownEventError
+from schemas.products import ProductListed
 from stream_app.assignment_index import Assigned, AssignmentIndex, Place
 from stream_app.batching import Record
 from stream_app.errors import FatalError
+from stream_app.stages import origin
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,27 @@ READ_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 
 T = TypeVar("T")
+
+
+def listing_of(event_id: str, found: Mapping[str, Record], *, max_bytes: int) -> ProductListed:
+    """The listing of an event, of what `RecentListings.find` has found.
+
+    Raises:
+        UnknownEventError: it is not there.
+        MessageError: what is there is no listing.
+    """
+    record = found.get(event_id)
+    listing = None
+    if record is not None and record.value is not None:
+        listing = decode(
+            ProductListed, record.value, record.headers, default_event_id=origin(record), max_bytes=max_bytes
+        )
+    if listing is None or listing.event_id != event_id:
+        raise UnknownEventError(
+            f"event {event_id[:80]!r} is not among the latest that were classified, or its listing is no "
+            "longer kept; send the product itself"
+        )
+    return listing
 
 
 class RecentListings:

@@ -3,15 +3,23 @@
 Each stage carries the records it had to reject, so that every record leaves as a result or as a dead letter.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from models.inputs import PreparedBatch, Scores
 from models.labels import LabelSet
 from schemas.assignments import ModelReference
 from schemas.dead_letters import SOURCE_HEADER, Stage
 from schemas.products import ProductListed
 from stream_app.batching import Record
+
+if TYPE_CHECKING:
+    from models.inputs import (
+        PreparedBatch,
+        Scores,
+    )  # with torch, which a command that reads topics can do without
 
 
 def origin(record: Record) -> str:

@@ -2,15 +2,22 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
+from schemas.catalogue import read_catalogue
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
-from tests.integration.workers import OutputReader, Sent, Topics, Worker, listing, publish
+from tests.integration.workers import OutputReader, Sent, Topics, Worker, admin, listing, publish
+from training.rows import load_rows
 
 NUM_LISTINGS = 520
 
@@ -38,7 +45,32 @@ async def series(worker: Worker, name: str, count: float, *, of: str) -> dict[st
     return {line.split('"')[1]: float(line.rsplit(" ", 1)[1]) for line in lines}
 
 
-async def test_a_worker_tells_drift_and_what_people_say(
+def offset_of(assigned: Mapping[str, Any]) -> int:
+    """Where the listing stands that a message answers; in the first partition, else -1."""
+    source = assigned["source"]
+    return int(source["offset"]) if source["partition"] == 0 else -1
+
+
+async def forget_first_listing(kafka: EmbeddedBroker, topics: Topics) -> None:
+    """As retention does."""
+    async with admin(kafka.bootstrap) as client:
+        await client.delete_records({TopicPartition(topics.listed, 0): RecordsToDelete(1)})
+
+
+def export(worker: Worker, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    """`shelver corrections export` with the settings of a worker."""
+    shelver = str(Path(sys.executable).with_name("shelver"))
+    return subprocess.run(
+        [shelver, "corrections", "export", *map(str, arguments)],
+        env=worker.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+async def test_a_worker_tells_drift_and_what_people_say_and_that_is_trained_on(
     kafka: EmbeddedBroker, topics: Topics, demo_repository: Path, tmp_path: Path
 ) -> None:
     with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log") as worker:
@@ -51,7 +83,7 @@ async def test_a_worker_tells_drift_and_what_people_say(
             (b"1", b"\xff", []),
             (b"1", b'{"product_id": "1", "category": {}}', []),
             (b"1", b'{"product_id": "1", "category": {"code": null}}', []),
-            (b"0", None, []),
+            (b"1", None, []),
             (None, b"[" * 100_000, []),
         ]
         good = [
@@ -69,6 +101,27 @@ async def test_a_worker_tells_drift_and_what_people_say(
         async with OutputReader(kafka.bootstrap, topics) as out:
             letters = (await out.until(NUM_LISTINGS + 4)).dead
         assert await worker.stop() == 0
+    await forget_first_listing(kafka, topics)
+    first = str(next(each["product_id"] for each in output.messages if offset_of(each) == 0))
+    await publish(
+        kafka.bootstrap, topics.corrected, [correction("5", "elsewhere again"), correction(first, codes["7"])]
+    )
+    rows = tmp_path / "corrections.jsonl"
+    exported = await asyncio.to_thread(export, worker, rows, "--since", "1d", "--json")
+    read = {row.product_id: row for row in read_catalogue(rows)}
+    assert set(read) == {*"023456"} - {first}
+    assert json.loads(exported.stdout) == {
+        "exported": len(read),
+        "listings_gone": 1,
+        "unknown": 2,
+        "withdrawn": int(first != "1"),
+        "unusable": 4,
+    }
+    assert read["5"].category == "elsewhere again"
+    assert read["6"].title == "Lampe de chevet n° 6"
+    assert len(load_rows(rows)) == len(read)
+    again = await asyncio.to_thread(export, worker, rows)
+    assert (again.returncode, "--force overwrites it" in again.stderr) == (2, True)
     assert outcomes == {"confirmed": 5, "corrected": 2, "unknown": 2, "withdrawn": 1}
     assert set(ratios) == {str(codes[str(number)]) for number in range(7)}
     assert set(drift) == {"category", "confidence", "text_length", "image"}

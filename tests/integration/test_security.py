@@ -25,6 +25,7 @@ from stream_app.broker_access import UnreachableError
 from stream_app.broker_config import free_port
 from stream_app.broker_settings import BrokerSettings
 from stream_app.brokers import administration, connection
+from stream_app.correction_export import ExportProgress, export_corrections
 from stream_app.errors import AccessError
 from stream_app.fetching import faust_credentials
 from stream_app.settings import load_settings
@@ -138,7 +139,7 @@ async def test_a_session_that_the_broker_ends_is_taken_up_with_a_new_token(
 async def test_a_worker_with_the_acls_of_the_readme_and_no_others_does_everything(
     secured: SecuredKafka, demo_repository: Path, tmp_path: Path
 ) -> None:
-    await secured.allow(*(acl for acl in ACLS if acl.user != "replayer"))
+    await secured.allow(*(acl for acl in ACLS if acl.user not in ("replayer", "exporter")))
     catalogue = write_catalogue(tmp_path / "catalogue.csv", 20)
     log = tmp_path / "worker.log"
     worker_settings = {**secured.settings("scram"), "log_level": "debug"}
@@ -396,3 +397,19 @@ async def test_dead_letters_are_listed_and_replayed_with_the_acls_of_the_readme_
         run(secured.environment("scram", username="watcher"), "dead-letters", "list", "--json")
     )
     assert (done.code, json.loads(done.told)["dead_letters"] >= 1) == (0, True), done.errors
+
+
+async def test_corrections_are_exported_with_the_acls_of_the_readme_and_no_others(
+    secured: SecuredKafka, tmp_path: Path
+) -> None:
+    login = settings(secured, "scram", username="exporter").model_dump(exclude_unset=True)
+    chosen, rows = load_settings({}, **login), tmp_path / "rows.jsonl"
+    needed = [acl for acl in ACLS if acl.user == "exporter"]
+    assert len(needed) == 3
+    for acl in needed:
+        with pytest.raises(AccessError, match=f"{acl.operation.upper()} on {acl.kind} {acl.name}"):
+            await export_corrections(chosen, rows, ExportProgress())
+        assert not rows.exists()
+        await secured.allow(acl)
+    await export_corrections(chosen, rows, ExportProgress())
+    assert rows.read_bytes() == b""

@@ -80,7 +80,7 @@ class Worker:
         self.port = free_port()
         self.log = log
         self._command = command or (str(Path(sys.executable).with_name("shelver")), "worker")
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SHELVER_")},
             "SHELVER_BROKER": f"kafka://{bootstrap}",
             "SHELVER_MODEL_REPOSITORY": str(repository),
@@ -96,7 +96,7 @@ class Worker:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 guarded(list(self._command)),
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
