@@ -1,0 +1,125 @@
+"""Dashboards and alerts against a real Prometheus that scrapes a real worker at work."""
+
+import asyncio
+import re
+import urllib.request
+from pathlib import Path
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+
+from stream_app.broker import EmbeddedBroker
+from tests.conftest import CreateTopics, TopicNames
+from tests.expressions import ALERTS, Expression, faults, metrics_in, of_alerts, of_dashboards
+from tests.integration.prometheus import CONFIG, Prometheus, labels_of, needs_prometheus, promtool
+from tests.integration.scripted_load import Load, running
+from tests.integration.workers import Topics, Worker
+from tests.picture_server import PUBLIC, PictureServer, allowing, response
+from tests.pictures import USABLE
+
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+NUM_FOR_DRIFT = 600
+MAX_SERIES = 500
+
+pytestmark = needs_prometheus
+
+
+def selectors_in(expression: Expression) -> list[Expression]:
+    """Each selector of an expression alone: an alert that rightly does not fire has no data as a whole."""
+    found = (
+        re.findall(rf"\b{name}\b(?:\{{[^}}]*\}})?", expression.text) for name in metrics_in(expression.text)
+    )
+    return [Expression(expression.place, selector) for selectors in found for selector in selectors]
+
+
+async def until_data(prometheus: Prometheus, expressions: list[Expression], seconds: float) -> list[str]:
+    """What has no data after so many seconds; empty as soon as everything has."""
+    missing = [f"{each.place}: {each.text}" for each in expressions]
+    async with asyncio.timeout(seconds + 30):
+        for _ in range(int(seconds)):
+            missing = await asyncio.to_thread(prometheus.without_data, expressions)
+            if not missing:
+                break
+            await asyncio.sleep(1)
+    return missing
+
+
+async def test_every_panel_and_alert_has_its_data(
+    kafka: EmbeddedBroker,
+    topic_names: TopicNames,
+    create_topics: CreateTopics,
+    sample_catalogue: Path,
+    demo_repository: Path,
+    tmp_path: Path,
+) -> None:
+    topics = Topics.named(topic_names)
+    out = (topics.assigned, topics.dead, topics.explained)
+    await create_topics(topics.listed, topics.requested, topics.corrected, *out)
+    async with PictureServer(response(USABLE["jpeg"][0])) as shop:
+        load = Load.of(kafka.bootstrap, topics, sample_catalogue, shop.url(""))
+        await load.texts(NUM_FOR_DRIFT)
+        with (
+            Worker(
+                kafka.bootstrap,
+                topics,
+                demo_repository,
+                log=tmp_path / "worker.log",
+                shadow_model="demo@champion",
+                shadow_share=1.0,
+                **allowing(PUBLIC),
+            ) as worker,
+            Prometheus(tmp_path, [f"127.0.0.1:{worker.port}"]) as prometheus,
+        ):
+            await worker.ready()
+            await asyncio.to_thread(prometheus.ready)
+            async with running(load):
+                judged = [each for alert in of_alerts() for each in selectors_in(alert)]
+                assert await until_data(prometheus, [*of_dashboards(), *judged], 30) == []
+                renamed = Expression("a renamed metric", "sum(rate(shelver_assigned_categories_total[10s]))")
+                assert prometheus.without_data([renamed])
+                await asyncio.sleep(2)  # rules are evaluated each second
+                _check_rules(prometheus)
+            _check_kinds(prometheus)
+            _check_exposition(worker)
+            assert await worker.stop() == 0
+
+
+def _check_rules(prometheus: Prometheus) -> None:
+    rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"] for rule in rules} == {alert.place for alert in of_alerts()}
+    assert {(rule["health"], rule.get("lastError")) for rule in rules} == {("ok", None)}
+    firing = {rule["name"] for rule in rules if rule["state"] == "firing"}
+    assert not firing
+
+
+def _check_kinds(prometheus: Prometheus) -> None:
+    kinds = prometheus.kinds()
+    assert [fault for each in [*of_dashboards(), *of_alerts()] for fault in faults(each.text, kinds)] == []
+    assert faults("rate(shelver_queue_records[5m])", kinds)
+    partitions = labels_of(prometheus.ask("shelver_partition_lag_records"))
+    assert {each["lane"] for each in partitions} == {"listings", "explanations", "corrections"}
+
+
+def _check_exposition(worker: Worker) -> None:
+    status, plain = worker.get("/metrics")
+    assert status == 200
+    assert not promtool("check", "metrics", text=plain)
+    series = [line for line in plain.splitlines() if not line.startswith("#")]
+    assert len(series) <= MAX_SERIES
+    address, accept = f"http://127.0.0.1:{worker.port}/metrics", {"Accept": PROMETHEUS_3}
+    asked = urllib.request.Request(address, headers=accept)
+    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = parse_openmetrics(answer.read().decode())  # type: ignore[no-untyped-call]
+        assert "shelver_confidence" in {family.name for family in families}
+
+
+def test_configuration_and_alerts_are_sound_and_each_alert_fires_on_what_it_is_for() -> None:
+    promtool("check", "config", str(CONFIG))
+    promtool("check", "rules", str(ALERTS))
+    tests = ALERTS.with_name("alerts.test.yml")
+    promtool("test", "rules", str(tests))
+    tested = set(re.findall(r"alertname: (\w+)", tests.read_text("utf-8")))
+    assert tested == {alert.place for alert in of_alerts()}
