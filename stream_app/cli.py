@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from stream_app.logs import LogFormat, LogLevel, LogSettings, configure_logs
+from stream_app.logs import LogFormat, LogLevel, LogSettings, configure_logs, tell_error
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -135,7 +135,7 @@ def _report(error: Exception) -> int:
         raise error
     is_operators = isinstance(error, ValueError)
     message = " ".join(str(error).split()) if is_operators else str(error)
-    typer.echo(f"shelver: {message}", err=True)
+    tell_error(message)
     return EXIT_USAGE if is_operators else EXIT_FAILED
 
 

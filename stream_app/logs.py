@@ -1,7 +1,8 @@
 """Log lines on standard error; set up by the command line only.
 
-A module logs with `getLogger(__name__)` and names the event with `extra={"event_id": ..., "source": ...}`;
-both formats print those two. Never a payload or a secret.
+A module logs with `getLogger(__name__)` and names the event with `extra=named(record, ...)` of
+`stream_app.stages`; both formats print what it says. Never a payload or a secret. In JSON everything on
+standard error is an object a line: warnings, what nobody caught, and the error a command ends with too.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CONTEXT_FIELDS = ("event_id", "source")
-"""Names in `extra` that are printed: which event, and its topic-partition-offset."""
+CONTEXT_FIELDS = ("event_id", "source", "trace_id")
+"""Names in `extra` that are printed: which event, its topic-partition-offset, and the trace it belongs to."""
 
-LIBRARY_LOGGERS = ("aiohttp", "aiokafka", "faust", "kafka", "mode")
+LIBRARY_LOGGERS = ("aiohttp", "aiokafka", "faust", "kafka", "mode", "opentelemetry", "urllib3")
 """Loggers that tell of every step, and repeat one line hundreds of times while a broker is away."""
+
+_COMMAND = "shelver"
 
 MAX_MESSAGE_CHARACTERS = 4_000
 MAX_REMEMBERED_LINES = 1_000
@@ -79,6 +84,18 @@ def configure_logs(settings: LogSettings) -> None:
     for name in LIBRARY_LOGGERS:
         logging.getLogger(name).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
+    is_json = settings.log_format is LogFormat.JSON
+    sys.excepthook = _log_uncaught if is_json else sys.__excepthook__
+    threading.excepthook = _log_uncaught_in_thread if is_json else threading.__excepthook__
+
+
+def tell_error(message: str) -> None:
+    """Say on standard error why a command ends: for people, or as an object where log lines are objects."""
+    handlers = [each for each in logging.getLogger().handlers if isinstance(each, StandardErrorHandler)]
+    if any(isinstance(handler.formatter, JsonFormatter) for handler in handlers):
+        logging.getLogger(_COMMAND).error("%s", message)
+    else:
+        sys.stderr.write(f"{_COMMAND}: {message}\n")
 
 
 class StandardErrorHandler(logging.StreamHandler[Any]):
@@ -172,8 +189,23 @@ def _timestamp(record: logging.LogRecord) -> str:
     )
 
 
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        logging.getLogger(_COMMAND).critical("uncaught %s", kind.__name__, exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
+    if uncaught.exc_value is not None and not issubclass(uncaught.exc_type, SystemExit):
+        _log_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
+
+
 def _message(record: logging.LogRecord) -> str:
-    message = record.getMessage()
+    try:
+        message = record.getMessage()
+    except (TypeError, ValueError):  # a library's line whose arguments do not fit it
+        message = f"{record.msg} {record.args!r}"
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = f"{message[:MAX_MESSAGE_CHARACTERS]}... ({len(message)} characters)"
     num_left_out = getattr(record, "num_left_out", 0)

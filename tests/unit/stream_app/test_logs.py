@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ from stream_app.logs import (
     StandardErrorHandler,
     TextFormatter,
     configure_logs,
+    tell_error,
 )
 
 
@@ -35,8 +37,10 @@ def record(message: str = "hello", name: str = "stream_app.pipeline", **extra: o
 def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook
     levels = {name: logging.getLogger(name).level for name in LIBRARY_LOGGERS}
     yield
+    sys.excepthook, threading.excepthook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
     for name, library_level in levels.items():
@@ -52,12 +56,13 @@ def test_a_text_line_names_time_level_logger_and_event() -> None:
 
 
 def test_a_json_line_has_the_same_fields() -> None:
-    assert json.loads(JsonFormatter().format(record(event_id="e-1"))) == {
+    assert json.loads(JsonFormatter().format(record(event_id="e-1", trace_id="4bf9"))) == {
         "time": "2025-11-25T08:00:00.500Z",
         "level": "warning",
         "logger": "stream_app.pipeline",
         "message": "hello",
         "event_id": "e-1",
+        "trace_id": "4bf9",
     }
 
 
@@ -149,6 +154,47 @@ class TestConfigureLogs:
             warnings.warn("careful", UserWarning, stacklevel=1)
         logging.captureWarnings(capture=False)
         assert "careful" in stream.getvalue()
+
+    def test_what_nobody_caught_is_a_line_where_lines_are_objects(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        configure_logs(LogSettings(log_format=LogFormat.JSON))
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        try:
+            raise ValueError("broken")
+        except ValueError as error:
+            sys.excepthook(ValueError, error, error.__traceback__)
+            threading.excepthook(
+                threading.ExceptHookArgs((ValueError, error, error.__traceback__, threading.current_thread()))
+            )
+        for line in stream.getvalue().splitlines():
+            fields = json.loads(line)
+            assert (fields["level"], fields["message"]) == ("critical", "uncaught ValueError")
+            assert "ValueError: broken" in fields["exception"]
+        assert stream.getvalue().count("\n") == 2
+        configure_logs(LogSettings())
+        assert (sys.excepthook, threading.excepthook) == (sys.__excepthook__, threading.__excepthook__)
+
+    @pytest.mark.parametrize("log_format", LogFormat)
+    def test_the_error_of_a_command_has_the_form_of_the_lines(
+        self, log_format: LogFormat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        configure_logs(LogSettings(log_format=log_format))
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        tell_error("100 % wrong")
+        if log_format is LogFormat.TEXT:
+            assert stream.getvalue() == "shelver: 100 % wrong\n"
+        else:
+            told = json.loads(stream.getvalue())
+            assert (told["level"], told["message"]) == ("error", "100 % wrong")
+
+
+def test_a_line_whose_arguments_do_not_fit_is_written_all_the_same() -> None:
+    made = record("%d of %d")
+    made.args = ("x",)
+    assert "%d of %d ('x',)" in TextFormatter().format(made)
 
 
 def test_the_settings_are_frozen_and_checked() -> None:
