@@ -23,6 +23,7 @@ from schemas.explanations import ExplanationRequested, explanation_request_id
 from stream_app.acknowledgement import TopicPartition
 from stream_app.publishing import Outgoing
 from stream_app.stages import Listing, Scored
+from stream_app.tracing import NO_SPANS, Tracing
 
 LISTING_PLACE_HEADER = "shelver.listing"
 """`topic-partition-offset` of the listing that a request of ours is about."""
@@ -68,13 +69,14 @@ def assignments(scored: Scored, assigned_at: datetime) -> list[CategoryAssigned]
     )
 
 
-def outgoing(scored: Scored, *, topic: str, source: str) -> list[Outgoing]:
+def outgoing(scored: Scored, *, topic: str, source: str, tracing: Tracing = NO_SPANS) -> list[Outgoing]:
     """The records to write for a scored batch.
 
     Args:
         scored: the batch.
         topic: where they go.
         source: the CloudEvents source, who we are.
+        tracing: how the traces of listings go on in them.
     """
     messages = assignments(scored, datetime.now(UTC))
     return [
@@ -82,25 +84,29 @@ def outgoing(scored: Scored, *, topic: str, source: str) -> list[Outgoing]:
             topic,
             message.product_id.encode(),
             encode(message),
-            output_headers(message, source=source),
+            [*output_headers(message, source=source), *tracing.headers(listing.record, topic)],
             TopicPartition(listing.record.topic, listing.record.partition),
         )
         for listing, message in zip(scored.listings, messages, strict=True)
     ]
 
 
-def explanation_requests(scored: Scored, *, topic: str, source: str) -> list[Outgoing]:
+def explanation_requests(
+    scored: Scored, *, topic: str, source: str, tracing: Tracing = NO_SPANS
+) -> list[Outgoing]:
     """The requests to write for the listings of a scored batch that ask to be explained.
 
     A request names the event, and in a header where its listing stands: that is read again when it is
     explained, so pictures are not sent twice.
     """
     return [
-        _explanation_request(listing, topic, source) for listing in scored.listings if listing.product.explain
+        _explanation_request(listing, topic, source, tracing)
+        for listing in scored.listings
+        if listing.product.explain
     ]
 
 
-def _explanation_request(listing: Listing, topic: str, source: str) -> Outgoing:
+def _explanation_request(listing: Listing, topic: str, source: str, tracing: Tracing) -> Outgoing:
     record, product = listing.record, listing.product
     message = ExplanationRequested(
         request_id=explanation_request_id(product.event_id), event_id=product.event_id
@@ -110,7 +116,11 @@ def _explanation_request(listing: Listing, topic: str, source: str) -> Outgoing:
         topic,
         product.product_id.encode(),
         encode(message),
-        [*output_headers(message, source=source), (LISTING_PLACE_HEADER, place)],
+        [
+            *output_headers(message, source=source),
+            (LISTING_PLACE_HEADER, place),
+            *tracing.headers(record, topic),
+        ],
         TopicPartition(record.topic, record.partition),
     )
 

@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from contextvars import copy_context
 from typing import TypeVar
 
 from stream_app.assignment_index import Place
 from stream_app.batching import Batch, BatchSettings, Record
-from stream_app.dead_letters import dead_letters, failure_of
+from stream_app.dead_letters import dead_letters
 from stream_app.explanation_requests import (
     Answered,
     Request,
@@ -74,6 +76,10 @@ class ExplanationLane(Lane):
         """Let the thread go; nothing may be running."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def within(self, batch: Batch) -> AbstractContextManager[None]:
+        """The span of the batch."""
+        return self._parts.tracing.batch(self._settings.explanation_requested_topic, batch.records)
+
     async def work(self, batch: Batch, turn: Turn) -> None:
         """Answer a batch; every request leaves as an explanation or as a dead letter."""
         max_bytes = self._settings.max_message_bytes
@@ -83,7 +89,7 @@ class ExplanationLane(Lane):
             lambda: with_listings(questions, found, max_bytes=max_bytes)
         )
         pictures = await self._fetch_pictures(requests)
-        with self._parts.metrics.stage(PipelineStep.EXPLAIN):
+        with self._parts.stage(PipelineStep.EXPLAIN):
             answered = await self._in_thread(lambda: self._answer(requests, rejected, pictures))
         records, rejected = await self._in_thread(lambda: self._outgoing(answered))
         await turn.come()
@@ -125,6 +131,7 @@ class ExplanationLane(Lane):
             topic=settings.category_explained_topic,
             source=settings.event_source,
             max_bytes=settings.publish_batch_bytes,
+            tracing=self._parts.tracing,
         )
         rejected = [*answered.rejected, *too_large]
         letters = dead_letters(
@@ -133,12 +140,10 @@ class ExplanationLane(Lane):
         return [*records, *letters], rejected
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, work)
 
     def _count(self, answered: Answered, rejected: list[Rejected]) -> None:
         now_ms = time.time() * 1000
         ages = [(now_ms - record.timestamp) / 1000 for record, _ in answered.answers]
         self._parts.metrics.explained(ages, min(answered.num_computed, len(ages)))
-        for each in rejected:
-            failure = failure_of(each)
-            self._parts.metrics.dead_lettered(failure.stage, failure.reason)
+        self._parts.dead_lettered(rejected)

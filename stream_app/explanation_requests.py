@@ -28,6 +28,7 @@ from stream_app.preparing import Picture, product_of
 from stream_app.publishing import Outgoing
 from stream_app.recent_listings import listing_of
 from stream_app.stages import Rejected
+from stream_app.tracing import NO_SPANS, Tracing
 
 DEFAULT_MAX_EVALUATIONS = 0
 """Exact values alone: the picture is explained by its cells."""
@@ -82,7 +83,7 @@ def with_listings(
         try:
             listing = question.product or listing_of(question.event_id or "", found, max_bytes=max_bytes)
         except MessageError as error:
-            rejected.append(Rejected(record, error, Stage.PREPARE))
+            rejected.append(Rejected(record, error, Stage.PREPARE, question.event_id))
         else:
             requests.append(Request(record, question, listing))
     return requests, rejected
@@ -122,18 +123,22 @@ def answer(
         try:
             wanted.setdefault(_question(request, explainer, pictures, max_evaluations), []).append(request)
         except MessageError as error:
-            out.append(Rejected(request.record, error, Stage.PREPARE))
+            out.append(_rejected(request, error, Stage.PREPARE))
     answers: list[tuple[Record, CategoryExplained]] = []
     for budget, group in _parts_of_work(wanted):
         done, failed = isolate(partial(_explain, explainer, budget), group)
         goes_on()
         for question, fault in failed:
-            out += [Rejected(request.record, fault, Stage.INFERENCE) for request in wanted[question]]
+            out += [_rejected(request, fault, Stage.INFERENCE) for request in wanted[question]]
         for part, explanations in done:
             for question, explanation in zip(part, explanations, strict=True):
                 for request in wanted[question]:
                     _add_answer(request, explanation, explainer, answers, out)
     return Answered(answers, out, len(wanted))
+
+
+def _rejected(request: Request, error: Exception, stage: Stage) -> Rejected:
+    return Rejected(request.record, error, stage, request.listing.event_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +199,7 @@ def _add_answer(
     listing = request.listing
     if explanation.text_method is None and explanation.image_method is None:
         error: Exception = EmptyListingError("nothing to explain: there is no text and no usable picture")
-        rejected.append(Rejected(request.record, error, Stage.PREPARE))
+        rejected.append(_rejected(request, error, Stage.PREPARE))
         return
     classifier = explainer.classifier
     try:
@@ -213,13 +218,13 @@ def _add_answer(
         )
     except ValidationError as fault:
         error = NonFiniteScoresError(f"the explanation does not add up: {fault.errors()[0]['msg']}")
-        rejected.append(Rejected(request.record, error, Stage.INFERENCE))
+        rejected.append(_rejected(request, error, Stage.INFERENCE))
     else:
         answers.append((request.record, found))
 
 
 def outgoing_answers(
-    answered: Answered, *, topic: str, source: str, max_bytes: int
+    answered: Answered, *, topic: str, source: str, max_bytes: int, tracing: Tracing = NO_SPANS
 ) -> tuple[list[Outgoing], list[Rejected]]:
     """The records to write; an answer that is too large for the brokers becomes a rejected request."""
     records, rejected = [], []
@@ -229,14 +234,14 @@ def outgoing_answers(
             error = ValueError(
                 f"the answer has {len(value)} bytes, {max_bytes} are allowed; ask for fewer categories"
             )
-            rejected.append(Rejected(record, error, Stage.PUBLISH))
+            rejected.append(Rejected(record, error, Stage.PUBLISH, message.event_id))
             continue
         records.append(
             Outgoing(
                 topic,
                 message.product_id.encode(),
                 value,
-                output_headers(message, source=source),
+                [*output_headers(message, source=source), *tracing.headers(record, topic)],
                 TopicPartition(record.topic, record.partition),
             )
         )

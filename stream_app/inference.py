@@ -23,7 +23,7 @@ from stream_app.errors import FatalError
 from stream_app.isolation import isolate
 from stream_app.memory import BatchCap, is_out_of_memory
 from stream_app.settings import InferenceSettings
-from stream_app.stages import Listing, Prepared, Rejected, Scored
+from stream_app.stages import Listing, Prepared, Rejected, Scored, named
 
 logger = logging.getLogger(__name__)
 
@@ -188,10 +188,7 @@ def score_listings(prepared: Prepared, classifier: Classifier, cap: BatchCap | N
     parts, failed = _score_parts(inputs, classifier, cap or BatchCap())
     if failed:
         _blame_model_or_listing(classifier, failed[0][1])
-    rejected = [
-        *prepared.rejected,
-        *(Rejected(prepared.listings[row].record, error, Stage.INFERENCE) for row, error in failed),
-    ]
+    rejected = [*prepared.rejected, *(_rejected(prepared.listings[row], error) for row, error in failed)]
     rows = np.array([row for part, _ in parts for row in part], dtype=np.int64)
     if not len(rows):
         return Scored((), None, None, model, classifier.labels, rejected)
@@ -249,7 +246,16 @@ def _blame_model_or_listing(classifier: Classifier, error: Exception) -> None:
         classifier.check_golden()
     except Exception as broken:
         raise FatalError(f"the model fails on every product, on its golden ones too: {broken}") from error
-    logger.warning("the model failed on a listing: %s: %s", type(error).__name__, error)
+
+
+def _rejected(listing: Listing, error: Exception) -> Rejected:
+    logger.warning(
+        "the model failed on a listing: %s: %s",
+        type(error).__name__,
+        error,
+        extra=named(listing.record, listing.product.event_id),
+    )
+    return Rejected(listing.record, error, Stage.INFERENCE, listing.product.event_id)
 
 
 def _finite(
@@ -263,6 +269,7 @@ def _finite(
                 listings[row].record,
                 NonFiniteScoresError("the model answered NaN or infinity for it"),
                 Stage.INFERENCE,
+                listings[row].product.event_id,
             )
             for row in rows[~finite].tolist()
         ),

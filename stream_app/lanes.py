@@ -10,6 +10,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -118,6 +119,10 @@ class Lane(ABC):
             FatalError: nothing more can be delivered; the batch stays unacknowledged.
         """
 
+    def within(self, batch: Batch) -> AbstractContextManager[None]:  # noqa: ARG002
+        """What all the work on a batch happens in, until it is done."""
+        return nullcontext()
+
     @abstractmethod
     def close(self) -> None:
         """Let the threads go; nothing may be running."""
@@ -215,7 +220,8 @@ class Lane(ABC):
         task.add_done_callback(self._finished)
 
     async def _work(self, batch: Batch, turn: Turn) -> None:
-        await self.work(batch, turn)
+        with self.within(batch):
+            await self.work(batch, turn)
         self._ledger.done(batch.spans)
         self._last_moved_at = self._clock()
 

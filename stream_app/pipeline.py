@@ -9,8 +9,10 @@ only moves things along.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -28,7 +30,8 @@ from stream_app.overtaking import Overtaking, Part
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
 from stream_app.publishing import Outgoing, Publisher
 from stream_app.settings import LaneSettings
-from stream_app.stages import Decoded, Prepared, Scored
+from stream_app.stages import Decoded, Prepared, Rejected, Scored, named
+from stream_app.tracing import NO_SPANS, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,21 @@ class Collaborators:
     metrics: ServiceMetrics
     drift: DriftWatch
     on_published: OnPublished = lambda _scored, _pictures: None
+    tracing: Tracing = NO_SPANS
+
+    @contextmanager
+    def stage(self, step: PipelineStep) -> Iterator[None]:
+        """Time a stage of a batch, and record it in the trace of the batch."""
+        with self.metrics.stage(step), self.tracing.stage(step):
+            yield
+
+    def dead_lettered(self, rejected: Iterable[Rejected]) -> None:
+        """Count records whose dead letters the brokers have, and log each."""
+        for each in rejected:
+            failure = failure_of(each)
+            self.metrics.dead_lettered(failure.stage, failure.reason)
+            told = named(each.record, each.event_id)
+            logger.info("dead letter: %s, %s", failure.stage, failure.reason, extra=told)
 
 
 class ListingLane(Lane):
@@ -99,6 +117,10 @@ class ListingLane(Lane):
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._picture_threads.shutdown(wait=False, cancel_futures=True)
 
+    def within(self, batch: Batch) -> AbstractContextManager[None]:
+        """The span of the batch."""
+        return self._parts.tracing.batch(self._settings.product_listed_topic, batch.records)
+
     async def work(self, batch: Batch, turn: Turn) -> None:
         """Classify a batch; every record leaves as a category or as a dead letter."""
         version = self._parts.inference.serving
@@ -120,7 +142,7 @@ class ListingLane(Lane):
         scored = await self._score(prepared, version)
         records = await self._in_thread(lambda: self._outgoing(scored, version.classifier))
         await part.turn.come()
-        with self._parts.metrics.stage(PipelineStep.PUBLISH):
+        with self._parts.stage(PipelineStep.PUBLISH):
             confirmations = await self._parts.publisher.send(records)
             part.turn.is_over()
             await self._parts.publisher.confirm(confirmations)
@@ -129,7 +151,7 @@ class ListingLane(Lane):
 
     def _read(self, batch: Batch, classifier: Classifier) -> tuple[Decoded, Prepared | None]:
         """The batch, prepared too if it has no pictures and so needs nothing more for that."""
-        with self._parts.metrics.stage(PipelineStep.DECODE):
+        with self._parts.stage(PipelineStep.DECODE):
             decoded = decode_records(batch.records, max_bytes=self._settings.max_message_bytes)
         has_pictures = any(listing.product.image is not None for listing in decoded.listings)
         return decoded, None if has_pictures else self._prepare(decoded, classifier, {})
@@ -138,7 +160,7 @@ class ListingLane(Lane):
         """The batch, without pictures of listings whose text is certain where there is a cascade."""
         if version.cascade is None or not (texts := texts_of(decoded)).listings:
             return decoded
-        with self._parts.metrics.stage(PipelineStep.CASCADE):
+        with self._parts.stage(PipelineStep.CASCADE):
             prepared = await self._in_thread(lambda: prepare_listings(texts, version.classifier, {}))
             scored = await self._parts.inference.score(prepared, version)
         return without_certain_pictures(decoded, scored, version.cascade)
@@ -146,15 +168,15 @@ class ListingLane(Lane):
     async def _fetch_pictures(self, decoded: Decoded) -> Mapping[str, Picture]:
         if not (urls := picture_urls(decoded)):
             return {}
-        with self._parts.metrics.stage(PipelineStep.FETCH_IMAGES):
+        with self._parts.stage(PipelineStep.FETCH_IMAGES):
             return await self._parts.pictures.fetch_all(urls)
 
     def _prepare(self, decoded: Decoded, classifier: Classifier, pictures: Mapping[str, Picture]) -> Prepared:
-        with self._parts.metrics.stage(PipelineStep.PREPARE):
+        with self._parts.stage(PipelineStep.PREPARE):
             return prepare_listings(decoded, classifier, pictures, self._picture_threads)
 
     async def _score(self, prepared: Prepared, version: LoadedVersion) -> Scored:
-        with self._parts.metrics.stage(PipelineStep.INFERENCE):
+        with self._parts.stage(PipelineStep.INFERENCE):
             scored = await self._parts.inference.score(prepared, version)
         if scored.listings:
             self._parts.metrics.batch_scored(len(scored.listings))
@@ -162,12 +184,15 @@ class ListingLane(Lane):
 
     def _outgoing(self, scored: Scored, classifier: Classifier) -> list[Outgoing]:
         self._parts.drift.add(scored, classifier.snapshot)
-        settings = self._settings
-        records = outgoing(scored, topic=settings.category_assigned_topic, source=settings.event_source)
+        settings, tracing = self._settings, self._parts.tracing
+        records = outgoing(
+            scored, topic=settings.category_assigned_topic, source=settings.event_source, tracing=tracing
+        )
         questions = explanation_requests(
             scored,
             topic=settings.explanation_requested_topic,
             source=settings.event_source,
+            tracing=tracing,
         )
         letters = dead_letters(
             scored.rejected, topic=settings.dead_letter_topic, max_bytes=settings.publish_batch_bytes
@@ -175,7 +200,7 @@ class ListingLane(Lane):
         return [*records, *questions, *letters]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work)
 
     def _count(self, decoded: Decoded, scored: Scored, version: LoadedVersion) -> None:
         metrics = self._parts.metrics
@@ -188,10 +213,7 @@ class ListingLane(Lane):
         self._count_pictures(scored, version)
         now_ms = time.time() * 1000
         metrics.latencies([(now_ms - listing.record.timestamp) / 1000 for listing in scored.listings])
-        for rejected in scored.rejected:
-            failure = failure_of(rejected)
-            metrics.dead_lettered(failure.stage, failure.reason)
-            logger.info("dead letter %s: %s, %s", failure.source, failure.stage, failure.reason)
+        self._parts.dead_lettered(scored.rejected)
 
     def _count_pictures(self, scored: Scored, version: LoadedVersion) -> None:
         if scored.inputs is None:
@@ -200,5 +222,9 @@ class ListingLane(Lane):
             self._parts.metrics.pictures_skipped(sum(each.picture_skipped for each in scored.listings))
         if num_used := len(scored.inputs.image_rows_N):
             self._parts.metrics.picture(None, num_used)
-        for reason in filter(None, scored.inputs.image_reasons):
-            self._parts.metrics.picture(reason)
+        for listing, reason in zip(scored.listings, scored.inputs.image_reasons, strict=True):
+            if reason is not None:
+                self._parts.metrics.picture(reason)
+                if logger.isEnabledFor(logging.DEBUG):
+                    told = named(listing.record, listing.product.event_id)
+                    logger.debug("no picture: %s", reason, extra=told)

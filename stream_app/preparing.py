@@ -72,7 +72,10 @@ def prepare_listings(
     )
     rejected = [
         *decoded.rejected,
-        *(Rejected(listing.record, error, Stage.PREPARE) for listing, error in failed),
+        *(
+            Rejected(listing.record, error, Stage.PREPARE, listing.product.event_id)
+            for listing, error in failed
+        ),
     ]
     if not parts:
         return Prepared((), None, rejected)
@@ -115,7 +118,8 @@ def _without_empty(listings: Sequence[Listing], inputs: PreparedBatch, rejected:
         message = (
             f"nothing to classify: no text is left after cleaning and {picture}; send a title or a picture"
         )
-        rejected.append(Rejected(listings[row].record, EmptyListingError(message), Stage.PREPARE))
+        listing, error = listings[row], EmptyListingError(message)
+        rejected.append(Rejected(listing.record, error, Stage.PREPARE, listing.product.event_id))
     rows = usable.nonzero()[0].tolist()
     kept = [listings[row] for row in rows]
     return Prepared(kept, inputs.select(rows) if rows else None, rejected)

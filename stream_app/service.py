@@ -34,6 +34,7 @@ from stream_app.reloading import ModelFollower, ModelSource
 from stream_app.settings import Settings
 from stream_app.shadowing import Shadow
 from stream_app.topics import ensure_topics, worker_needs
+from stream_app.tracing import build_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,12 @@ class Service:
         owned, settings = self._owned, self.settings
         require_codecs()
         read_any_batch(settings.max_unpacked_bytes)
+        tracing = build_tracing(
+            settings,
+            group=settings.group,
+            max_batch=max(settings.max_batch, settings.explain_max_batch),
+        )
+        owned.push_async_callback(tracing.stop)
         health = HealthServer(
             settings,
             liveness=self.liveness,
@@ -144,6 +151,7 @@ class Service:
             self.metrics,
             drift,
             shadow.offer,
+            tracing,
         )
         on_room = self._app.flow.room_changed.set
         listings = RecentListings(

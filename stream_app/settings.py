@@ -25,6 +25,7 @@ from stream_app.logs import LogSettings
 from stream_app.progress import ProgressSettings
 from stream_app.publishing import PublishSettings
 from stream_app.topics import TopicSettings
+from stream_app.tracing import TracingSettings
 
 PREFIX = "SHELVER_"
 TEST_PREFIX = "SHELVER_TEST_"
@@ -226,6 +227,7 @@ class Settings(
     ImageFetchSettings,
     HealthSettings,
     LogSettings,
+    TracingSettings,
     BaseSettings,
 ):
     """Every setting of the worker. Names are flat: ``max_batch`` is ``SHELVER_MAX_BATCH``."""

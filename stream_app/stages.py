@@ -13,6 +13,7 @@ from models.labels import LabelSet
 from schemas.assignments import ModelReference
 from schemas.dead_letters import SOURCE_HEADER, Stage
 from schemas.products import ProductListed
+from schemas.trace_context import read_trace_context
 from stream_app.batching import Record
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ def origin(record: Record) -> str:
     if topic == record.topic and all(part.isascii() and part.isdigit() for part in (partition, offset)):
         return told
     return f"{record.topic}-{record.partition}-{record.offset}"
+
+
+def named(record: Record, event_id: str | None = None) -> dict[str, str]:
+    """What a log line about an event names, for `extra`: its id, where it came from and its trace.
+
+    Args:
+        record: that holds the event.
+        event_id: its id, where that could be read.
+    """
+    source, context = origin(record), read_trace_context(record.headers)
+    trace = {} if context is None else {"trace_id": context.trace_id}
+    return {"event_id": event_id or source, "source": source, **trace}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +69,19 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that cannot go on, the error that says why, and the stage that raised it."""
+    """A record that cannot go on.
+
+    Attributes:
+        record: as it came.
+        error: what says why.
+        stage: where it was raised.
+        event_id: of the event in it, or `None` where it could not be read so far.
+    """
 
     record: Record
     error: Exception
     stage: Stage
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def test_a_request_that_cannot_be_answered_falls_out_alone(classifier: Classifie
     assert [message.request_id for _, message in result.answers] == ["r-0"]
     assert [type(each.error) for each in result.rejected] == [UnknownEventError, UnknownCategoryError]
     assert [failure_of(each).reason for each in result.rejected] == ["unknown_event", "unknown_category"]
+    assert [each.event_id for each in result.rejected] == ["never", "r-1"]
 
 
 def test_a_product_that_breaks_the_explainer_falls_out_alone(

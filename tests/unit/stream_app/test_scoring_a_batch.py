@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +18,12 @@ from models.errors import ImageReason, NonFiniteScoresError
 from models.runtime import Classifier
 from schemas.assignments import ImageUse, TextUse
 from schemas.errors import EmptyListingError, MalformedError
-from stream_app.assigning import NUM_ALTERNATIVES, assignments, outgoing
+from stream_app.assigning import NUM_ALTERNATIVES, assignments, explanation_requests, outgoing
 from stream_app.errors import FatalError
 from stream_app.inference import score_listings, warm_up
 from stream_app.memory import BatchCap
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
-from stream_app.stages import Decoded, Prepared, Scored
+from stream_app.stages import Decoded, Prepared, Scored, named
 from tests.tiny_models import TINY_KINDS, picture, write_tiny_bundle
 from tests.unit.stream_app.records import PlainRecord
 
@@ -111,8 +112,8 @@ def test_fetched_pictures_are_used_and_missing_ones_flagged(classifier: Classifi
     assert [message.image_reason for message in messages] == [None, "timeout", "unavailable"]
 
 
-def test_a_listing_that_the_model_fails_for_is_rejected_alone(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+def test_a_listing_that_the_model_fails_for_is_rejected_alone_and_named(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     original = classifier.score
 
@@ -130,7 +131,9 @@ def test_a_listing_that_the_model_fails_for_is_rejected_alone(
         classifier, [record(0), record(1, title="un deux trois quatre cinq six sept huit neuf"), record(2)]
     )
     assert [listing.record.offset for listing in result.listings] == [0, 2]
-    assert [str(each.error) for each in result.rejected] == ["shape mismatch"]
+    assert [(str(each.error), each.event_id) for each in result.rejected] == [("shape mismatch", "e-1")]
+    (line,) = [line for line in caplog.records if "failed on a listing" in line.message]
+    assert (vars(line)["event_id"], vars(line)["source"]) == ("e-1", "product-listed-0-1")
     assert result.scores is not None
     assert len(result.scores.logits_BC) == 2
 
@@ -148,7 +151,7 @@ def test_non_finite_scores_are_never_published(
     monkeypatch.setattr(classifier, "score", score)
     result = scored(classifier, map(record, range(3)))
     assert [listing.record.offset for listing in result.listings] == [0, 2]
-    assert [type(each.error) for each in result.rejected] == [NonFiniteScoresError]
+    assert [(type(each.error), each.event_id) for each in result.rejected] == [(NonFiniteScoresError, "e-1")]
     assert [message.event_id for message in assignments(result, datetime.now(UTC))] == ["e-0", "e-2"]
 
 
@@ -263,6 +266,41 @@ def test_the_message_tells_category_alternatives_model_and_source(classifier: Cl
     assert body["source"] == {"topic": "product-listed", "partition": 0, "offset": 4}
     assert sent.key == b"4"
     assert dict(sent.headers)["ce_id"] == body["assignment_id"].encode()
+
+
+def test_the_trace_of_a_listing_goes_on_in_its_category_and_in_the_question_it_asks(
+    classifier: Classifier,
+) -> None:
+    trace = [("traceparent", f"00-{'4' * 32}-{'b' * 16}-01".encode()), ("tracestate", b"shop=1")]
+    traced = replace(record(0, explain=True), headers=[*trace, ("traceparent", b"nonsense")])
+    result = scored(classifier, [traced, record(1, explain=True)])
+    for records in (
+        outgoing(result, topic="category-assigned", source="/shelver"),
+        explanation_requests(result, topic="explanation-requested", source="/shelver"),
+    ):
+        carried = [[each for each in record.headers if each[0].startswith("trace")] for record in records]
+        assert carried == [trace, []]
+
+
+@pytest.mark.parametrize(
+    ("headers", "event_id", "named_as"),
+    [
+        ([], "e-1", {"event_id": "e-1", "source": "product-listed-0-7"}),
+        ([], None, {"event_id": "product-listed-0-7", "source": "product-listed-0-7"}),
+        (
+            [
+                ("shelver.source", b"product-listed-3-4"),
+                ("traceparent", f"00-{'4' * 32}-{'b' * 16}-00".encode()),
+            ],
+            None,
+            {"event_id": "product-listed-3-4", "source": "product-listed-3-4", "trace_id": "4" * 32},
+        ),
+    ],
+)
+def test_a_line_about_an_event_names_it_where_it_came_from_and_its_trace(
+    headers: list[tuple[str, bytes | None]], event_id: str | None, named_as: dict[str, str]
+) -> None:
+    assert named(PlainRecord(offset=7, headers=headers), event_id) == named_as
 
 
 def test_the_same_event_and_version_always_get_the_same_assignment_id(classifier: Classifier) -> None:
