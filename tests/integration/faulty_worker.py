@@ -7,9 +7,13 @@ when the fault strikes, so that a test can tell that it did.
 import asyncio
 import errno
 import itertools
+import json
+import logging
 import os
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +26,7 @@ from stream_app import inference
 from stream_app.cli import main
 from stream_app.fetching import WholeFetchConsumer
 from stream_app.memory import BatchCap
+from stream_app.service import Service
 from stream_app.stages import Prepared, Scored
 
 STRIKES = "the fault strikes"
@@ -153,6 +158,26 @@ def disk_full() -> None:
     sys.addaudithook(refuse)
 
 
+def talkative() -> None:
+    """Libraries warn, write lines that do not fit their arguments or have several, and a thread dies."""
+    start = Service.start
+
+    async def talk_and_start(self: Service) -> None:
+        warnings.warn("a library\nwarns", stacklevel=1)
+        logging.getLogger("aiokafka.cluster").error("two lines:\n%s", "{}")
+        logging.getLogger("faust.transport").warning("does not fit: %d %d", "x")  # noqa: PLE1206 (the fault)
+        dying = threading.Thread(target=lambda: 1 // 0)
+        dying.start()
+        dying.join()
+        try:
+            json.loads("{")
+        except ValueError:
+            logging.getLogger("mode.services").exception("a traceback")
+        await start(self)
+
+    Service.start = talk_and_start  # type: ignore[method-assign]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -165,6 +190,7 @@ FAULTS: dict[str, Callable[[], None]] = {
         producer_fenced,
         out_of_sequence,
         disk_full,
+        talkative,
     )
 }
 
