@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from schemas.corrections import CategoryCorrected
 from stream_app.assignment_index import Assigned
 from stream_app.batching import Batch, BatchSettings
 from stream_app.corrections import CorrectionOutcome, RollingAccuracy, verdict
-from stream_app.dead_letters import dead_letters, failure_of
+from stream_app.dead_letters import dead_letters
 from stream_app.decoding import Messages, decode_each
 from stream_app.lanes import Lane, Turn
 from stream_app.metrics import LaneKind, PipelineStep
@@ -60,6 +61,10 @@ class CorrectionLane(Lane):
     def close(self) -> None:
         """Nothing is held."""
 
+    def within(self, batch: Batch) -> AbstractContextManager[None]:
+        """The span of the batch."""
+        return self._parts.tracing.batch(self._settings.category_corrected_topic, batch.records)
+
     async def work(self, batch: Batch, turn: Turn) -> None:
         """Count a batch; what is no correction leaves as a dead letter."""
         settings = self._settings
@@ -67,7 +72,7 @@ class CorrectionLane(Lane):
             decode_each, CategoryCorrected, batch.records, max_bytes=settings.max_message_bytes
         )
         corrections = [correction for _, correction in messages.read]
-        with self._parts.metrics.stage(PipelineStep.CORRECT):
+        with self._parts.stage(PipelineStep.CORRECT):
             assigned = await self._listings.patiently(
                 lambda: self._listings.assigned(corrections),
                 seconds=settings.publish_timeout_seconds,
@@ -92,9 +97,7 @@ class CorrectionLane(Lane):
         metrics.corrected(CorrectionOutcome.WITHDRAWN, messages.num_tombstones)
         self._accuracy.add(verdicts, self._parts.inference.serving.classifier.labels.codes)
         metrics.corrected_accuracy(self._accuracy.ratios())
-        for rejected in messages.rejected:
-            failure = failure_of(rejected)
-            metrics.dead_lettered(failure.stage, failure.reason)
+        self._parts.dead_lettered(messages.rejected)
 
 
 class _Unshown:

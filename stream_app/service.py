@@ -14,6 +14,7 @@ from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
 from stream_app.broker_questions import BrokerQuestions
 from stream_app.codecs import require_codecs
+from stream_app.correction_lane import BATCHES as CORRECTIONS
 from stream_app.correction_lane import CorrectionLane
 from stream_app.drift import DriftWatch
 from stream_app.explanation_lane import ExplanationLane
@@ -118,7 +119,7 @@ class Service:
         tracing = build_tracing(
             settings,
             group=settings.group,
-            max_batch=max(settings.max_batch, settings.explain_max_batch),
+            max_batch=max(settings.max_batch, settings.explain_max_batch, CORRECTIONS.max_batch),
         )
         owned.push_async_callback(tracing.stop)
         health = HealthServer(
