@@ -26,6 +26,9 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 KUBERNETES = ("1.27.0", "1.34.0")
 PVC = "model.repository.claim=models"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
+CERTIFICATE, OAUTH, SECURED = EXAMPLES
+CHOICES = {"defaults": ("--set", PVC), **{file.stem: ("-f", file) for file in EXAMPLES}}
+by_choice = pytest.mark.parametrize("chosen", CHOICES.values(), ids=CHOICES)
 needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="Helm is not installed")
 
 
@@ -58,6 +61,14 @@ def container_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
 def environment_of(container: Mapping[str, Any]) -> dict[str, str]:
     """The variables of a container, those of Kubernetes' own as a single CPU."""
     return {variable["name"]: variable.get("value", "1") for variable in container["env"]}
+
+
+def settings_of(container: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What the worker makes of its variables."""
+    for name, value in {**image_environment(), **environment_of(container)}.items():
+        if name.startswith(PREFIX):
+            monkeypatch.setenv(name, value)
+    return load_settings()
 
 
 def refusal(*words: object) -> str:
@@ -175,45 +186,48 @@ def test_alerts_and_dashboards_are_the_ones_of_the_other_deployments() -> None:
 
 @needs_helm
 class TestRendered:
-    @pytest.mark.parametrize("example", [None, *EXAMPLES], ids=str)
-    def test_lint_finds_nothing(self, example: Path | None) -> None:
-        chosen = ("--set", PVC) if example is None else ("-f", example)
+    @by_choice
+    def test_lint_finds_nothing(self, chosen: tuple[object, ...]) -> None:
         done = helm("lint", "--strict", "--kube-version", KUBERNETES[1], CHART, *chosen)
         assert done.returncode == 0, done.stdout
 
     @pytest.mark.parametrize("version", KUBERNETES)
-    @pytest.mark.parametrize("example", [None, *EXAMPLES], ids=str)
-    def test_kubernetes_takes_what_is_its_own(self, example: Path | None, version: str) -> None:
-        chosen = ("--set", PVC) if example is None else ("-f", example)
-        kinds = set()
+    @by_choice
+    def test_kubernetes_takes_what_is_its_own(self, chosen: tuple[object, ...], version: str) -> None:
         for document in rendered(*chosen, version=version):
-            kinds.add(document["kind"])
             if document["apiVersion"].split("/")[0] in ("v1", "apps", "policy", "networking.k8s.io"):
                 kubernetes_validate.validate(document, version, strict=True)
-        own = {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"}
-        extra = {"ConfigMap", "PrometheusRule", "ScaledObject", "ServiceMonitor", "TriggerAuthentication"}
-        assert kinds == (own if example is None else own | extra)
 
-    @pytest.mark.parametrize("example", [None, *EXAMPLES], ids=str)
+    def test_what_is_asked_for_is_made_and_nothing_else(self) -> None:
+        kinds = {name: {each["kind"] for each in rendered(*chosen)} for name, chosen in CHOICES.items()}
+        always = {"Deployment", "Service"}
+        usual = always | {"NetworkPolicy", "PodDisruptionBudget", "ServiceAccount"}
+        scaled = {"ScaledObject", "TriggerAuthentication"}
+        assert kinds == {
+            "defaults": usual,
+            "certificate-values": usual | scaled,
+            "oauth-values": always | scaled,
+            "secured-values": usual | scaled | {"ConfigMap", "PrometheusRule", "ServiceMonitor"},
+        }
+
+    @by_choice
     def test_the_worker_takes_its_settings(
-        self, example: Path | None, monkeypatch: pytest.MonkeyPatch
+        self, chosen: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        container = container_of(rendered(*(("--set", PVC) if example is None else ("-f", example))))
-        own = {**image_environment(), **environment_of(container)}
-        for name, value in own.items():
-            if name.startswith(PREFIX):
-                monkeypatch.setenv(name, value)
-        settings = load_settings()
-        if example is not None:
-            assert settings.max_batch == 256
-            assert settings.evidence_cache_bytes == 64 * 2**20
-            assert settings.image_allowed_hosts == ("*.cdn.example",)
-            assert settings.broker_password_file == "/etc/shelver/kafka/password"
+        container = container_of(rendered(*chosen))
+        settings = settings_of(container, monkeypatch)
         assert settings.inference_threads == 1
         parse(container["args"])
 
-    def test_files_that_settings_name_are_mounted(self) -> None:
-        pod = only("Deployment", rendered("-f", EXAMPLES[0]))["spec"]["template"]["spec"]
+    def test_settings_arrive_as_they_are_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = settings_of(container_of(rendered("-f", SECURED)), monkeypatch)
+        assert settings.max_batch == 256
+        assert settings.evidence_cache_bytes == 64 * 2**20
+        assert settings.image_allowed_hosts == ("*.cdn.example",)
+
+    @pytest.mark.parametrize("chosen", list(CHOICES.values())[1:], ids=list(CHOICES)[1:])
+    def test_files_that_settings_name_are_mounted(self, chosen: tuple[object, ...]) -> None:
+        pod = only("Deployment", rendered(*chosen))["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         (folder,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "kafka")
         (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "kafka")
@@ -224,6 +238,7 @@ class TestRendered:
         }
         named = {value for name, value in environment_of(container).items() if name.endswith("_FILE")}
         assert named == files
+        assert files
 
     def test_a_worker_may_do_nothing_that_it_needs_not(self) -> None:
         documents = rendered("--set", PVC)
@@ -256,7 +271,7 @@ class TestRendered:
         }
 
     def test_everything_selects_the_workers(self) -> None:
-        documents = rendered("-f", EXAMPLES[0])
+        documents = rendered("-f", SECURED)
         deployment = only("Deployment", documents)
         labels = deployment["spec"]["template"]["metadata"]["labels"].items()
         service = only("Service", documents)
@@ -276,7 +291,7 @@ class TestRendered:
         )
 
     def test_lag_is_that_of_the_worker_and_credentials_are_its_own(self) -> None:
-        documents = rendered("-f", EXAMPLES[0])
+        documents = rendered("-f", SECURED)
         environment = environment_of(container_of(documents))
         scaled = only("ScaledObject", documents)["spec"]
         assert scaled["maxReplicaCount"] <= int(environment["SHELVER_TOPIC_PARTITIONS"])
@@ -290,12 +305,44 @@ class TestRendered:
             assert trigger["consumerGroup"] == environment["SHELVER_GROUP"]
             assert trigger["bootstrapServers"] == "kafka-0.example.com:9093,kafka-1.example.com:9093"
             assert (trigger["sasl"], trigger["tls"]) == ("scram_sha512", "enable")
+
+    @pytest.mark.parametrize(
+        ("example", "variables", "secrets"),
+        [
+            (
+                SECURED,
+                {"username": "shelver"},
+                {"password": ("shelver", "password"), "ca": ("main-cluster-ca-cert", "ca.crt")},
+            ),
+            (
+                CERTIFICATE,
+                {},
+                {
+                    "ca": ("main-cluster-ca-cert", "ca.crt"),
+                    "cert": ("shelver", "user.crt"),
+                    "key": ("shelver", "user.key"),
+                },
+            ),
+            (
+                OAUTH,
+                {
+                    "username": "shelver",
+                    "oauthTokenEndpointUri": "https://login.example.com/token",
+                    "scopes": "kafka",
+                },
+                {"password": ("shelver", "clientSecret")},
+            ),
+        ],
+        ids=lambda value: value.stem if isinstance(value, Path) else "",
+    )
+    def test_keda_logs_in_as_the_worker_does(
+        self, example: Path, variables: Mapping[str, str], secrets: Mapping[str, tuple[str, str]]
+    ) -> None:
+        documents = rendered("-f", example)
+        environment = environment_of(container_of(documents))
         login = only("TriggerAuthentication", documents)["spec"]
-        assert {variable["name"] for variable in login["env"]} <= environment.keys()
-        assert {one["parameter"]: (one["name"], one["key"]) for one in login["secretTargetRef"]} == {
-            "password": ("shelver", "password"),
-            "ca": ("main-cluster-ca-cert", "ca.crt"),
-        }
+        assert {one["parameter"]: environment[one["name"]] for one in login.get("env", ())} == variables
+        assert {one["parameter"]: (one["name"], one["key"]) for one in login["secretTargetRef"]} == secrets
 
     def test_a_worker_talks_to_brokers_names_and_public_pictures_alone(self) -> None:
         policy = only(
@@ -315,7 +362,7 @@ class TestRendered:
         assert len(without["egress"]) == 2
 
     def test_a_gpu_is_asked_for_where_one_is_wanted(self) -> None:
-        with_gpu = rendered("-f", EXAMPLES[0])
+        with_gpu = rendered("-f", SECURED)
         pod = only("Deployment", with_gpu)["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
@@ -329,11 +376,11 @@ class TestRendered:
         assert "nvidia" not in json.dumps(without)
 
     def test_rules_are_the_alerts(self) -> None:
-        rule = only("PrometheusRule", rendered("-f", EXAMPLES[0]))
+        rule = only("PrometheusRule", rendered("-f", SECURED))
         assert rule["spec"] == yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
 
     def test_dashboards_are_whole(self) -> None:
-        shown = [document for document in rendered("-f", EXAMPLES[0]) if document["kind"] == "ConfigMap"]
+        shown = [document for document in rendered("-f", SECURED) if document["kind"] == "ConfigMap"]
         files = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
         assert {name: json.loads(text) for each in shown for name, text in each["data"].items()} == {
             file.name: json.loads(file.read_text()) for file in files
