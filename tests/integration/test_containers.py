@@ -17,7 +17,7 @@ from stream_app.settings import Settings
 from tests.deployment import compose_file, last, own_services
 from tests.integration.containers import PATIENCE_SECONDS, Container, Machine, skip_without_namespaces
 
-NUM_LISTINGS = 12
+NUM_LISTINGS = 6
 VOLUMES = ("catalogue", "weights", "repository", "runs")
 PROBE = """
 import os, socket
