@@ -1,5 +1,6 @@
 """A trained version: better with both modalities than with either, served as it was measured."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from models.repository import ModelRepository
 from models.runtime import Classifier
 from models.snapshot import Feature, Observed
 from schemas.catalogue import CatalogueRow, read_catalogue
+from stream_app import cli
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,10 @@ def test_no_file_of_a_version_is_a_pickle(demo_repository: Path) -> None:
 
 
 def test_the_snapshot_is_what_the_version_assigns_to_the_rows_held_out(
-    classifier: Classifier, sample_catalogue: Path
+    classifier: Classifier,
+    sample_catalogue: Path,
+    demo_repository: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = [row for row in read_catalogue(sample_catalogue) if row.split == "val"]
     prepared = classifier.prepare([product_of(row) for row in rows])
@@ -72,5 +77,9 @@ def test_the_snapshot_is_what_the_version_assigns_to_the_rows_held_out(
     )
     assert served[Feature.TEXT_LENGTH].tolist() == snapshot.text_length.counts
     assert served[Feature.IMAGE].tolist() == snapshot.image
+    with pytest.raises(SystemExit):
+        cli.main(["models", "show", "demo", "--repository", str(demo_repository), "--json"])
+    shown = json.loads(capsys.readouterr().out)["metrics"]["snapshot"]
+    assert shown == snapshot.model_dump()
     # Rows that nothing was learnt from are not all as certain as those that were.
     assert snapshot.confidence.edges[0] < 0.9

@@ -92,22 +92,25 @@ def test_the_rows_it_was_taken_of_are_counted_as_they_were_and_have_not_drifted(
         assert snapshot.drift(feature, counted[feature]) == 0
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_chance_alone_is_no_drift(seed: int) -> None:
-    """Rows and events of one distribution: far below 0.1, however few there are."""
-    rng = np.random.default_rng(seed)
-    rows, events = (
-        Observed(
-            category_B=rng.integers(0, NUM_CATEGORIES, num),
-            confidence_B=rng.random(num),
-            text_length_B=rng.integers(0, 1_000, num),
-            has_image_B=rng.random(num) < 0.3,
+def test_chance_alone_is_no_drift() -> None:
+    """Rows and events of one distribution, few of either: what is left is far below 0.1, mostly 0."""
+    drifts = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        rows, events = (
+            Observed(
+                category_B=rng.integers(0, NUM_CATEGORIES, num),
+                confidence_B=rng.random(num),
+                text_length_B=rng.integers(0, 1_000, num),
+                has_image_B=rng.random(num) < 0.3,
+            )
+            for num in (100, 500)
         )
-        for num in (200, 500)
-    )
-    snapshot = snapshot_of(rows)
-    drifts = [snapshot.drift(feature, counts_K) for feature, counts_K in snapshot.count(events).items()]
-    assert max(drifts) < 0.2
+        snapshot, served = snapshot_of(rows), snapshot_of(rows).count(events)
+        drifts.append([snapshot.drift(feature, served[feature]) for feature in Feature])
+    assert np.max(drifts) < 0.25
+    assert np.mean(drifts) < 0.02
+    assert np.mean(np.array(drifts) == 0) > 0.5
 
 
 @pytest.mark.parametrize(
