@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from models.explain.base import ImageAttributions, ImageExplainer
 from models.explain.owen import grid_tree, owen_values
@@ -68,6 +67,9 @@ class PixelsExplainer(ImageExplainer):
 
 def blurred(pixels_HWK: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture of which nothing but its colours is left; uint8, of the same shape."""
+    # Half a second of each worker's start otherwise, for a method that few ask for.
+    from scipy.ndimage import gaussian_filter
+
     sigma = pixels_HWK.shape[0] * _BLUR_SHARE
     smooth_HWK: NDArray[np.float32] = gaussian_filter(
         pixels_HWK.astype(np.float32), sigma=(sigma, sigma, 0), mode="nearest"
