@@ -6,7 +6,7 @@ besides.
 
 from stream_app.agents import declare_agent
 from stream_app.brokers import connection
-from stream_app.fetching import WholeFetchApp, faust_credentials
+from stream_app.fetching import NoTables, WholeFetchApp, faust_credentials
 from stream_app.service import Service
 from stream_app.settings import Settings, load_settings
 
@@ -25,6 +25,7 @@ def build_app(settings: Settings) -> WholeFetchApp:
         broker=[f"kafka://{server}" for server in brokers["bootstrap_servers"]],
         broker_credentials=faust_credentials(brokers),
         store="memory://",
+        TableManager=NoTables,
         stream_wait_empty=True,
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.session_timeout_seconds / 5,

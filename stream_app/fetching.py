@@ -25,6 +25,7 @@ import faust
 from aiokafka import OffsetAndMetadata
 from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
+from faust.tables import TableManager
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -306,6 +307,15 @@ class WholeFetchTransport(driver.Transport):
     """Faust's aiokafka transport with :class:`WholeFetchConsumer`."""
 
     Consumer = WholeFetchConsumer
+
+
+class NoTables(TableManager):
+    """Faust's manager of tables, without the second that it waits for some: there are none."""
+
+    async def on_start(self) -> None:
+        """Do what Faust does, at once."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class WholeFetchApp(faust.App):

@@ -12,6 +12,7 @@ from aiokafka.consumer.fetcher import Fetcher as AiokafkaFetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
 from faust.app.base import App
+from faust.tables import TableManager
 from faust.transport import base
 from faust.transport.conductor import Conductor
 from faust.transport.consumer import Consumer, ConsumerThread, Fetcher, ThreadDelegateConsumer
@@ -90,6 +91,16 @@ def test_positions_are_still_read_where_the_consumer_keeps_them() -> None:
     assert "self._subscription.subscription.assignment" in inspect.getsource(AIOKafkaConsumer.position)
     assert "state_value" in inspect.getsource(AIOKafkaConsumer.position)
     assert "has_valid_position" in inspect.getsource(AIOKafkaConsumer.position)
+
+
+def test_the_manager_of_tables_still_starts_with_a_pause_and_these_two_steps_and_no_other() -> None:
+    steps = inspect.getsource(TableManager.on_start).splitlines()
+    waits = [step.strip() for step in steps if "await" in step]
+    assert waits == [
+        "await self.sleep(1.0)",
+        "await self._update_channels()",
+        "await self.recovery.start()",
+    ]
 
 
 def test_the_conductor_still_keeps_channels_by_topic_name() -> None:
