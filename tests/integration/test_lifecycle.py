@@ -23,7 +23,7 @@ async def test_a_worker_is_live_at_once_and_ready_when_records_can_flow(
         report = json.loads(body)
         assert status == 200
         assert report["model"] == {"name": "demo", "version": "1"}
-        read = (topics.listed, topics.requested)
+        read = (topics.corrected, topics.listed, topics.requested)
         assert report["partitions"] == [f"{topic}-{number}" for topic in read for number in range(4)]
         assert worker.get("/healthz")[0] == 200
         assert await worker.stop() == 0
