@@ -95,10 +95,7 @@ HOST = Dashboard(
                     "Open files",
                     "Connections to brokers and picture servers are files too.",
                     NUMBER,
-                    (
-                        Query("sum by (instance) (process_open_fds{@})", "{{instance}}"),
-                        Query("min(process_max_fds{@})", "limit"),
-                    ),
+                    (Query("sum by (instance) (process_open_fds{@})", "{{instance}}"),),
                 ),
                 Panel(
                     "Garbage collections",

@@ -40,7 +40,7 @@ class Load:
         """Publish so many listings without a picture at once."""
         await publish(self.bootstrap, self.topics.listed, itertools.islice(self._texts(), number))
 
-    async def run(self, enough: asyncio.Event, texts_per_second: float = 40.0) -> None:
+    async def run(self, enough: asyncio.Event, texts_per_second: float) -> None:
         """Send a little of everything until it is enough; cancelled, it would leave producers open."""
         texts = self._texts()
         for tick in itertools.count():
@@ -92,10 +92,10 @@ class Load:
 
 
 @asynccontextmanager
-async def running(load: Load) -> AsyncIterator[None]:
+async def running(load: Load, texts_per_second: float = 40.0) -> AsyncIterator[None]:
     """Send in the background as long as the block lasts."""
     enough = asyncio.Event()
-    task = asyncio.create_task(load.run(enough))
+    task = asyncio.create_task(load.run(enough, texts_per_second))
     try:
         yield
     finally:

@@ -19,9 +19,11 @@ from uuid import uuid4
 
 import numpy as np
 import typer
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
 
 from stream_app.broker import EmbeddedBroker
 from tests.expressions import DASHBOARDS
@@ -32,13 +34,19 @@ from tests.picture_server import PUBLIC, PictureServer, allowing, response
 from tests.pictures import USABLE
 
 COLUMN_INCHES, LINE_INCHES = 0.62, 0.36
+AXIS_INCHES, LETTERS_PER_INCH, LEGEND_LINES = 0.6, 15, 2
 TEXT, PALE, PAPER, CARD = "#1f2328", "#6e7781", "#f4f5f5", "#ffffff"
 COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"),
     *("#8a6d00", "#5e3c99", "#a6761d", "#444444", "#66a61e", "#e7298a"),
 )
+LIMITS = {"green": "#1a7f37", "orange": "#bc4c00", "red": "#cf222e"}
+SCALES = {
+    "bytes": ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B")),
+    "s": ((60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "us")),
+}
 STEP_SECONDS = 2
-BURST = 6_000
+TEXTS_PER_SECOND, BURST = 100.0, 6_000
 
 Json = Mapping[str, Any]
 Lines = Sequence[tuple[str, Sequence[tuple[float, float]]]]
@@ -72,14 +80,15 @@ async def _measure(repository: Path, name: str, catalogue: Path, folder: Path, m
                 await worker.ready()
                 load = Load.of(kafka.bootstrap, topics, catalogue, shop.url(""))
                 started = time.time()
-                async with running(load):
+                async with running(load, TEXTS_PER_SECOND):
                     await asyncio.sleep(30 * minutes)
                     await load.texts(BURST)
                     await asyncio.sleep(30 * minutes)
-                    for file in DASHBOARDS:
-                        page = json.loads(file.read_text("utf-8"))
-                        if page["uid"] != "shelver-runbook":
-                            draw(page, prometheus, (started, time.time()), folder / f"{page['uid']}.png")
+                    span = (started, time.time())
+                for file in DASHBOARDS:
+                    page = json.loads(file.read_text("utf-8"))
+                    if page["uid"] != "shelver-runbook":
+                        draw(page, prometheus, span, folder / f"{page['uid']}.png")
 
 
 def draw(page: Json, prometheus: Prometheus, span: tuple[float, float], picture: Path) -> None:
@@ -107,15 +116,21 @@ def draw(page: Json, prometheus: Prometheus, span: tuple[float, float], picture:
         if panel["type"] == "stat":
             _number(card, panel, lines)
         else:
-            inside = (
-                left + 0.008 + 0.022,
-                top - high + 2.6 / num_lines,
-                wide - 0.042,
-                high - 3.9 / num_lines,
-            )
             _title(card, panel)
-            _draw_lines(figure.add_axes(inside), panel, lines, span)
-    figure.savefig(picture, dpi=80)
+            margin = AXIS_INCHES / width
+            inside = figure.add_axes(
+                (
+                    left + margin,
+                    top - high + 2.1 / num_lines,
+                    wide - margin - 0.01,
+                    high - 3.2 / num_lines,
+                )
+            )
+            _legend(card, _draw_lines(inside, panel, lines, span), panel, lines)
+    figure.savefig(picture, dpi=90)
+    with Image.open(picture) as drawn:
+        few_colours = drawn.convert("RGB").quantize(128)
+    few_colours.save(picture, optimize=True)
 
 
 def _asked(panel: Json, prometheus: Prometheus, span: tuple[float, float]) -> Lines:
@@ -152,7 +167,7 @@ def _number(card: Axes, panel: Json, lines: Lines) -> None:
     colour = TEXT
     for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]:
         if panel["options"]["colorMode"] == "value" and (step["value"] is None or value >= step["value"]):
-            colour = {"green": "#1a7f37", "orange": "#bc4c00", "red": "#cf222e"}[step["color"]]
+            colour = LIMITS[step["color"]]
     card.text(
         0.5,
         0.4,
@@ -165,69 +180,70 @@ def _number(card: Axes, panel: Json, lines: Lines) -> None:
     )
 
 
-def _draw_lines(axes: Axes, panel: Json, lines: Lines, span: tuple[float, float]) -> None:
+def _draw_lines(axes: Axes, panel: Json, lines: Lines, span: tuple[float, float]) -> list[Artist]:
+    """Draw the lines of a panel and its limits; returns what stands for each line in a legend."""
     defaults = panel["fieldConfig"]["defaults"]
     if defaults["custom"]["stacking"]["mode"] == "normal":
-        _stack(axes, lines, span)
+        drawn = _stack(axes, lines, span)
     else:
-        for (name, points), colour in zip(lines, _colours(), strict=False):
-            when, values = zip(*points, strict=True)
-            axes.plot([each - span[0] for each in when], values, color=colour, linewidth=1.2, label=name)
-    top = max((value for _, points in lines for _, value in points if math.isfinite(value)), default=1.0)
-    for step in defaults["thresholds"]["steps"][1:]:
-        if defaults["custom"]["thresholdsStyle"]["mode"] == "dashed" and step["value"] <= 1.6 * top:
-            axes.axhline(
-                step["value"],
-                color={"orange": "#E69F00", "red": "#cf222e"}[step["color"]],
-                linewidth=0.8,
-                linestyle="--",
-            )
-    axes.set_xlim(0, span[1] - span[0])
+        drawn = [
+            axes.plot([when - span[0] for when, _ in points], [value for _, value in points], color=colour)[0]
+            for (_, points), colour in zip(lines, _colours(), strict=False)
+        ]
+    top = max((value for _, points in lines for _, value in points if math.isfinite(value)), default=0.0)
     if "max" in defaults:
         axes.set_ylim(0, 1.02 * defaults["max"])
-    elif all(value >= 0 for _, points in lines for _, value in points):
-        axes.set_ylim(bottom=0)
+    elif not any(value < 0 for _, points in lines for _, value in points):
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1] if top else 1)
+    if defaults["custom"]["thresholdsStyle"]["mode"] == "dashed":
+        for step in defaults["thresholds"]["steps"][1:]:
+            if step["value"] <= 1.6 * top:
+                axes.axhline(step["value"], color=LIMITS[step["color"]], linewidth=0.8, linestyle="--")
+    _axis(axes, defaults["unit"], span[1] - span[0])
+    return drawn
+
+
+def _axis(axes: Axes, unit: str, seconds: float) -> None:
+    axes.set_xlim(0, seconds)
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value, defaults["unit"])))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value, unit)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{int(value) // 60}:{int(value) % 60:02}"))
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 3, 6]))
     axes.tick_params(labelsize=7, colors=PALE, length=2)
     axes.grid(visible=True, color="#eaeef2", linewidth=0.6)
     axes.spines[:].set_visible(False)
-    handles, labels = axes.get_legend_handles_labels()
-    shown = [
-        f"{label}  {told(points[-1][1], defaults['unit'])}"
-        for label, (_, points) in zip(labels, lines, strict=False)
-    ]
-    axes.legend(
-        handles[:8],
-        shown[:8],
-        loc="upper left",
-        bbox_to_anchor=(-0.08, -0.16),
-        ncols=2 if len(shown) < 5 else 4,
+
+
+def _legend(card: Axes, drawn: Sequence[Artist], panel: Json, lines: Lines) -> None:
+    """Names and latest values below the lines, as many as there is room for, the largest first."""
+    unit = panel["fieldConfig"]["defaults"]["unit"]
+    latest = [points[-1][1] for _, points in lines]
+    order = sorted(range(len(lines)), key=lambda number: -np.nan_to_num(latest[number], nan=-math.inf))
+    names = [f"{lines[number][0]}  {told(latest[number], unit)}" for number in order]
+    room = panel["gridPos"]["w"] * COLUMN_INCHES * LETTERS_PER_INCH
+    num_columns = max(1, int(room / (max(map(len, names), default=0) + 4)))
+    num_shown = LEGEND_LINES * num_columns
+    card.legend(
+        [drawn[number] for number in order[:num_shown]],
+        names[:num_shown],
+        loc="lower left",
+        ncols=min(num_columns, -(-len(names[:num_shown]) // LEGEND_LINES)),
         fontsize=7,
         frameon=False,
         handlelength=1.0,
         columnspacing=1.0,
-        borderaxespad=0,
         labelcolor=TEXT,
     )
 
 
-def _stack(axes: Axes, lines: Lines, span: tuple[float, float]) -> None:
+def _stack(axes: Axes, lines: Lines, span: tuple[float, float]) -> list[Artist]:
     grid = np.arange(0, span[1] - span[0], STEP_SECONDS)
-    stacked = []
+    heights = []
     for _, points in lines:
         when, values = np.array(points).T
-        stacked.append(np.interp(grid, when - span[0], values, left=0.0, right=0.0))
-    if stacked:
-        axes.stackplot(
-            grid,
-            stacked,
-            labels=[name for name, _ in lines],
-            colors=list(_colours())[: len(lines)],
-            alpha=0.75,
-        )
+        heights.append(np.interp(grid, when - span[0], np.nan_to_num(values), left=0.0))
+    colours = list(_colours())[: len(lines)]
+    return list(axes.stackplot(grid, heights, colors=colours, alpha=0.75)) if heights else []
 
 
 def _colours() -> Iterable[str]:
@@ -240,25 +256,13 @@ def told(value: float, unit: str) -> str:
         return "no data"
     if unit == "percentunit":
         return f"{100 * value:.3g} %"
-    if unit == "s":
-        return (
-            f"{1000 * value:.3g} ms"
-            if abs(value) < 1 and value
-            else f"{value:.3g} s"
-            if value < 120
-            else f"{value / 60:.3g} min"
-        )
-    if unit == "bytes":
-        return next(
-            f"{value / size:.3g} {name}"
-            for size, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
-            if value >= size or size == 1
-        )
-    return (
-        f"{value:,.0f}" + unit.removeprefix("suffix:") * unit.startswith("suffix:")
-        if abs(value) >= 100
-        else f"{value:.3g}" + unit.removeprefix("suffix:") * unit.startswith("suffix:")
-    )
+    for size, name in SCALES.get(unit, ()):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {name}"
+    if abs(value) < 1e-3:
+        value = 0
+    number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return number + (unit.removeprefix("suffix:") if unit.startswith("suffix:") else "")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,13 @@ DRAWN = [(title, panel) for title, panel in SHOWN if panel["type"] != "text"]
 def test_the_files_are_what_their_source_says() -> None:
     files = {file.name: json.loads(file.read_text("utf-8")) for file in build.DASHBOARDS_FOLDER.iterdir()}
     assert files == PAGES, "run: uv run python -m deploy.grafana.build"
+
+
+def test_the_command_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed = {file.name: file.read_bytes() for file in build.DASHBOARDS_FOLDER.iterdir()}
+    monkeypatch.setattr(build, "DASHBOARDS_FOLDER", tmp_path)
+    build.main()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == committed
 
 
 @pytest.mark.parametrize(

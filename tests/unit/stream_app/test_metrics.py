@@ -166,11 +166,13 @@ def test_a_reloaded_model_replaces_the_one_before(metrics: ServiceMetrics) -> No
 def test_neither_hostile_traffic_nor_reloads_add_series(metrics: ServiceMetrics) -> None:
     codes = [*range(26), '"} evil{x="']
     metrics.model_loaded("fusion", "1", codes)
+    metrics.corrected_accuracy(dict.fromkeys(codes, 0.5))
     num_series = len(samples(metrics))
     choose = random.Random(1)  # noqa: S311 - traffic, no secret
     for number in range(10_000):
         if number % 200 == 0:
             metrics.model_loaded(f"fusion\n{number}", str(number), codes)
+            metrics.corrected_accuracy(dict.fromkeys(codes, choose.random()))
         metrics.categorised([f"https://{number}.example", "other"], np.array([0, 0, 1]), np.full(3, 0.5))
         metrics.categorised(codes, np.array([26]), np.array([1.0000001], np.float32))
         metrics.listings_consumed()
