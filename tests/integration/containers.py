@@ -25,7 +25,7 @@ from stream_app.process_guard import guarded
 from tests.deployment import image_environment, last
 
 PROJECT: Final = Path(__file__).parents[2]
-PATIENCE_SECONDS: Final = 120.0
+PATIENCE_SECONDS: Final = 240.0
 _BUILD: Final = """
 set -eu
 root=$1 hosts=$2 uid=$3 tmp=$4; shift 4
