@@ -131,41 +131,43 @@ def turned(data: bytes) -> bytes:
     return file.getvalue()
 
 
-def as_listings(rows: Iterable[tuple[CatalogueRow, str]], *, exif: bool) -> list[Sent]:
+def as_listings(rows: Iterable[tuple[CatalogueRow, str]], kind: str, *, exif: bool) -> list[Sent]:
     sent: list[Sent] = []
     for number, (row, _) in enumerate(rows):
         assert row.image_path is not None
         data = row.image_path.read_bytes()
         body: dict[str, Any] = {
-            "event_id": f"e-{number}",
-            "product_id": str(number),
+            "event_id": f"{kind}-{number}",
+            "product_id": f"{kind}-{number}",
             "title": row.title,
             "image": {"data": base64.b64encode(turned(data) if exif else data).decode()},
             "explain": True,
         }
-        sent.append((str(number).encode(), json.dumps(body).encode(), []))
+        sent.append((body["product_id"].encode(), json.dumps(body).encode(), []))
     return sent
 
 
-@pytest.mark.parametrize("exif", [False, True])
-async def test_where_only_the_picture_decides_its_half_with_the_object_is_shown(
-    kafka: EmbeddedBroker,
-    topics: Topics,
-    sample_catalogue: Path,
-    demo_repository: Path,
-    tmp_path: Path,
-    exif: bool,
+async def test_where_only_the_picture_decides_its_half_with_the_object_is_shown_also_of_one_on_its_side(
+    kafka: EmbeddedBroker, topics: Topics, sample_catalogue: Path, demo_repository: Path, tmp_path: Path
 ) -> None:
     rows = only_the_picture_decides(sample_catalogue)
     assert len(rows) >= 10
-    await publish(kafka.bootstrap, topics.listed, as_listings(rows, exif=exif))
+    upright, on_its_side = as_listings(rows, "upright", exif=False), as_listings(rows, "turned", exif=True)
+    await publish(kafka.bootstrap, topics.listed, [*upright, *on_its_side])
     async with Explanations(kafka.bootstrap, topics) as out:
         with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log"):
-            await out.until(len(rows))
+            await out.until(2 * len(rows))
     assert not out.dead
+    for kind in ("upright", "turned"):
+        assert_the_half_with_the_object_is_shown(out, rows, kind)
+
+
+def assert_the_half_with_the_object_is_shown(
+    out: Explanations, rows: Iterable[tuple[CatalogueRow, str]], kind: str
+) -> None:
     larger, on_the_side = [], []
     for number, (row, side) in enumerate(rows):
-        (answer,) = out.answers[explanation_request_id(f"e-{number}")]
+        (answer,) = out.answers[explanation_request_id(f"{kind}-{number}")]
         (explanation,) = answer.explanations
         assert explanation.image is not None
         assert (explanation.image.width, explanation.image.height) == (240, 240)

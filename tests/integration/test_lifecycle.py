@@ -75,7 +75,7 @@ async def test_brokers_away_for_too_long_end_the_worker_and_nothing_is_acknowled
     topic_names: TopicNames, demo_repository: Path, tmp_path: Path
 ) -> None:
     topics, num_listings = Topics.named(topic_names), 1_500
-    settings: dict[str, Any] = {"publish_timeout_seconds": 3, "stop_seconds": 8}
+    settings: dict[str, Any] = {"publish_timeout_seconds": 3, "stop_seconds": 4}
     with EmbeddedBroker() as broker:
         with Worker(
             broker.bootstrap, topics, demo_repository, log=tmp_path / "first.log", **settings
