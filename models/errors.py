@@ -13,6 +13,8 @@ ShelverError
     +-- NonFiniteScoresError a network answered NaN or infinity for a product
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 from schemas.errors import ShelverError
@@ -29,6 +31,7 @@ __all__ = [
     "PromotionError",
     "RepositoryError",
     "UnsupportedKindError",
+    "refused_as",
 ]
 
 
@@ -108,3 +111,21 @@ class PromotionError(ModelError):
 
 class NonFiniteScoresError(ModelError):
     """A network answered NaN or infinity for a product, so there is nothing to publish for it."""
+
+
+@contextmanager
+def refused_as(what: str) -> Iterator[None]:
+    """Make whatever the block raises the fault of a version, in a line that begins with `what`.
+
+    Foreign code raises anything for a configuration or a file that it was not made for; what is written in
+    Rust also panics, which is no Exception.
+
+    Raises:
+        BundleError: the block raised something.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise BundleError(f"{what} ({type(error).__name__}: {str(error)[:120]})") from error

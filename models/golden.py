@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from models.errors import BundleError, ImageError
+from models.errors import BundleError, ImageError, refused_as
 from models.fusion import FusionNetwork
 from models.image.decoding import ImageLimits, decode_image
 from models.inputs import Product
@@ -57,7 +57,9 @@ class GoldenSet:
 
     def check_network(self, network: FusionNetwork, labels: LabelSet, tolerance: float) -> float:
         """Score the products with a network, wherever it lives, and `check` the logits."""
-        return self.check(labels.codes, _score(network, self.products), tolerance)
+        with refused_as("golden check failed: the products cannot be scored"):
+            logits_BC = _score(network, self.products)
+        return self.check(labels.codes, logits_BC, tolerance)
 
     def check(self, codes: Sequence[Code], logits_BC: NDArray[np.float32], tolerance: float) -> float:
         """Compare what the golden products score now with what they scored then.
@@ -117,7 +119,7 @@ class GoldenSet:
                 codes=tuple(document["codes"]),
                 logits_BC=np.array([entry["logits"] for entry in entries], np.float32),
             )
-        except (TypeError, KeyError, ValueError, binascii.Error) as error:
+        except (TypeError, KeyError, ValueError, OverflowError, binascii.Error) as error:
             reason = f"{type(error).__name__}: {str(error)[:80]}"
             raise BundleError(f"golden.json does not hold a golden set ({reason})") from error
         if not entries or golden.logits_BC.shape != (len(entries), len(golden.codes)):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
-from models.errors import BundleError, UnsupportedKindError
+from models.errors import UnsupportedKindError, refused_as
 from models.image.backbones import TorchvisionBackbone
 from models.image.base import ImageEncoder
 from models.text.base import TextEncoder
@@ -40,10 +40,8 @@ class Kinds:
             BundleError: the kind cannot be built from this configuration and these files.
         """
         encoder = _lookup(self.text, kind, "text")
-        try:
+        with refused_as(f"the text encoder {kind!r} cannot be built from its configuration"):
             return encoder.from_config(config, assets)
-        except Exception as error:  # whatever a constructor makes of a foreign configuration
-            raise _unusable("text", kind, error) from error
 
     def build_image(self, kind: str, config: Mapping[str, Any], assets: Mapping[str, bytes]) -> ImageEncoder:
         """An image encoder of a kind, its weights still to be filled.
@@ -53,10 +51,8 @@ class Kinds:
             BundleError: the kind cannot be built from this configuration and these files.
         """
         encoder = _lookup(self.image, kind, "image")
-        try:
+        with refused_as(f"the image encoder {kind!r} cannot be built from its configuration"):
             return encoder.from_config(config, assets)
-        except Exception as error:  # whatever a constructor makes of a foreign configuration
-            raise _unusable("image", kind, error) from error
 
 
 KINDS: Final = Kinds(
@@ -74,8 +70,3 @@ def _lookup(table: Mapping[str, type[_Encoder]], kind: str, modality: str) -> ty
             f"{modality} encoder kind {kind[:40]!r} is unknown, this release has {known}: update Shelver"
         )
     return encoder
-
-
-def _unusable(modality: str, kind: str, error: Exception) -> BundleError:
-    reason = f"{type(error).__name__}: {str(error)[:120]}"
-    return BundleError(f"the {modality} encoder {kind!r} cannot be built from its configuration ({reason})")

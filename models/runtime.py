@@ -15,7 +15,7 @@ from torch import Tensor
 from models.acceleration import GraphedPictures, fold_batch_norms
 from models.bundle import GOLDEN_TOLERANCE, Bundle, read_bundle
 from models.cascade import Cascade
-from models.errors import BundleError, DeviceError
+from models.errors import BundleError, DeviceError, refused_as
 from models.evidence_cache import EvidenceCache
 from models.image.base import ImageEncoder
 from models.inputs import PreparedBatch, Product, Scores, SharedEvidence, TensorBatch
@@ -237,8 +237,9 @@ class Classifier:
         Raises:
             BundleError: a score is not finite, or differs by more than `tolerance`.
         """
-        prepared = self.prepare(self._golden.products)
         try:
+            with refused_as("golden check failed: the products cannot be prepared"):
+                prepared = self.prepare(self._golden.products)
             largest = self._golden.check(self.labels.codes, self._exact(prepared).logits_BC, tolerance)
             if self._pictures is not None:
                 self._require_same_probabilities(prepared, self._pictures)

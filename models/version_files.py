@@ -209,7 +209,7 @@ def parse_metrics(data: bytes) -> dict[str, Any]:
 
 @contextmanager
 def faults_of(folder: Path) -> Iterator[None]:
-    """Name the folder in every fault, and make files that cannot be read a fault of the version.
+    """Name the folder in every fault, in one line, and make files that cannot be read a fault of the version.
 
     Raises:
         BundleError: the block raised a ModelError or an OSError.
@@ -219,7 +219,7 @@ def faults_of(folder: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise BundleError(f"{folder}: there is no version, or it is being removed") from error
     except (ModelError, OSError) as error:
-        raise BundleError(f"{folder}: {error}") from error
+        raise BundleError(f"{folder}: {' '.join(str(error).split())}") from error
 
 
 def _some(names: set[str] | frozenset[str]) -> str:
