@@ -22,6 +22,7 @@ from models.model_card import CardFacts, model_card
 from models.repository import ModelLocation, ModelRepository
 from models.snapshot import METRICS_KEY as SNAPSHOT_KEY
 from models.snapshot import Snapshot
+from models.stores.base import without_secrets
 from models.text.base import TextEncoder
 from training.fitting import Fitter
 from training.scoring import HeldOutScores
@@ -138,7 +139,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration; of folders and files of this machine only their last name is left."""
     plain: Any = OmegaConf.to_container(OmegaConf.merge(cfg, {"run_dir": "run"}), resolve=True)
     plain["data"]["root"] = Path(plain["data"]["root"]).name
-    plain["repository"] = Path(plain["repository"]).name
+    plain["repository"] = _place(plain["repository"])
     plain["overrides"] = [_plain_override(each) for each in plain["overrides"]]
     return {str(key): _without_folders(value) for key, value in plain.items() if key != "fit_name"}
 
@@ -204,8 +205,13 @@ def _without_folders(value: Any) -> Any:
     return Path(value).name if is_path else value
 
 
+def _place(path: str) -> str:
+    """The last name of a path, or of a URL without its user and password."""
+    return Path(without_secrets(path)).name
+
+
 def _plain_override(override: str) -> str:
     name, equals, value = override.partition("=")
     value = value.strip("'\"")
-    plain = Path(value).name if name in ("data.root", "repository", "run_dir") else _without_folders(value)
+    plain = _place(value) if name in ("data.root", "repository", "run_dir") else _without_folders(value)
     return f"{name}{equals}{plain}"

@@ -10,6 +10,7 @@ On stores without exclusive creation (S3 and its kin, Google Cloud and Azure hav
 time is safe. Credentials, endpoints and proxies are the backend's own settings, from its environment.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,9 @@ __all__ = ["RemoteStore"]
 CLAIM_FILE: Final = ".claim"
 FILE_SECONDS: Final = 600.0
 """Longest time that one file of a version may take to come or go."""
+
+REFUSED_SECONDS: Final = 60.0
+"""How long a version that was fetched and is damaged is not fetched again: that takes all its bytes."""
 
 _OUTLINE_FILES: Final = (METRICS_FILE, CARD_FILE)
 
@@ -53,6 +57,7 @@ class RemoteStore(VersionStore):
         self._cache = cache
         self._timeout_seconds = timeout_seconds
         self._seen: dict[tuple[str, str], tuple[Path, dict[str, int]]] = {}
+        self._refused: dict[bytes, tuple[float, str]] = {}
         self._files, self._root = self._open(url)
         # s3fs asks for the size before it reads, to read in parts at once, unless told to read one by one.
         self._small_read = {"max_concurrency": 1} if "s3" in self._files.protocol else {}
@@ -133,19 +138,28 @@ class RemoteStore(VersionStore):
                 raise BundleError(
                     f"it is version {manifest.version} of {manifest.name!r}, copied to the place of another"
                 )
+            refused = self._refused.get(sealed)
+            if refused is not None and time.monotonic() < refused[0] + REFUSED_SECONDS:
+                raise BundleError(refused[1])
+            fetched: list[str] = []
 
             def fetch(folder: Path, wanted: Collection[str]) -> None:
                 sizes = self._sizes_below(name, version)
-                found = VersionFiles(
-                    folder, manifest, {file: sizes[file] for file in sizes if file != CLAIM_FILE}
-                )
+                sizes.pop(CLAIM_FILE, None)
+                found = VersionFiles(folder, manifest, sizes)
                 found.check_listed()
                 for file_name in wanted:
                     found.check_size(file_name)
                 for file_name in wanted:
                     self._download(self._path(name, version, file_name), folder / file_name)
+                    fetched.append(file_name)
 
-            return self._cache.copy(name, version, sealed, fetch, files)
+            try:
+                return self._cache.copy(name, version, sealed, fetch, files)
+            except BundleError as error:
+                if fetched:
+                    self._refused[sealed] = (time.monotonic(), str(error))
+                raise
 
     def _download(self, path: str, to: Path) -> None:
         with self._faults():

@@ -1,17 +1,20 @@
 """A repository behind a URL, on an S3-compatible server: the contract, copies, faults, requests made."""
 
 import gc
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 from models.errors import BundleError, RepositoryError
 from models.repository import ModelRepository
+from models.stores import remote
 from models.stores.cache import KEPT_VERSIONS
 from tests.contracts.repository import RepositoryContract, publish_stub, write_stub
 from tests.object_store import BUCKET, ObjectStore
@@ -181,6 +184,26 @@ def test_a_version_that_is_damaged_where_it_is_kept_is_refused_whole(
     assert "\n" not in str(refused.value)
 
 
+def test_a_version_that_was_fetched_in_vain_is_not_fetched_again_at_once(
+    publisher: ModelRepository, worker: ModelRepository, server: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_large(publisher)
+    files, path = fsspec.core.url_to_fs(f"{publisher.root}/fusion/1/payload")
+    sound = files.cat_file(path)
+    files.pipe_file(path, b"y" * len(sound))
+    server.requests.clear()
+    told = set()
+    for _ in range(3):
+        with pytest.raises(BundleError, match="payload was changed after it was written") as refused:
+            worker.resolve("fusion@1")
+        told.add(str(refused.value))
+    assert len(told) == 1
+    assert downloads(server).count("payload") == 1
+    files.pipe_file(path, sound)
+    monkeypatch.setattr(remote, "REFUSED_SECONDS", 0.0)
+    assert (worker.resolve("fusion@1").folder / "payload").read_bytes() == sound
+
+
 def test_a_version_copied_to_the_place_of_another_is_refused(
     publisher: ModelRepository, worker: ModelRepository
 ) -> None:
@@ -256,6 +279,41 @@ def test_old_copies_make_room(publisher: ModelRepository, worker: ModelRepositor
         folder = worker.resolve(f"fusion@{version}").folder
     copies = sorted(path.name.split("-")[0] for path in folder.parent.iterdir())
     assert copies == list(publisher.versions("fusion")[2:])
+
+
+def test_commands_take_a_url(
+    publisher: ModelRepository,
+    server: ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Listing reads no weights; promoting, going back and verifying do."""
+    from stream_app import cli
+    from tests.small_models import publish_small
+
+    monkeypatch.setattr(cli, "configure_logs", lambda _settings: None)
+    monkeypatch.setenv("SHELVER_MODEL_REPOSITORY", publisher.root)
+    monkeypatch.setenv("SHELVER_MODEL_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: str) -> Any:
+        with pytest.raises(SystemExit) as left:
+            cli.main(["models", *arguments, "--json"])
+        told = capsys.readouterr()
+        assert left.value.code == 0, told
+        return json.loads(told.out.splitlines()[-1])
+
+    for weighted_f1 in (0.8, 0.9):
+        publish_small(publisher, weighted_f1=weighted_f1)
+    server.requests.clear()
+    assert [each["weighted_f1"] for each in run("list")["versions"]] == [0.9, 0.8]
+    assert run("show", "small")["metrics"]["weighted_f1"] == 0.9
+    assert "model.safetensors" not in downloads(server)
+    assert run("promote", "small@1")["comparison"] is None
+    assert run("promote", "small@2")["comparison"]["previous_weighted_f1"] == 0.8
+    assert run("rollback", "small")["version"] == "1"
+    assert [each["sound"] for each in run("verify")["versions"]] == [True, True]
+    assert downloads(server).count("model.safetensors") == 2
 
 
 @pytest.mark.usefixtures("server")

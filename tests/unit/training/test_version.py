@@ -29,3 +29,9 @@ def test_of_paths_only_the_last_name_is_kept_and_names_on_a_hub_stay_whole() -> 
         *("image.weights=mobilenet_v2.pth", "run_dir=1"),
     ]
     assert "/srv" not in str(plain)
+
+
+def test_of_a_repository_behind_a_url_neither_user_nor_password_is_kept() -> None:
+    plain = plain_config(compose_config(["repository='ftp://ann:secret@host'"]))
+    assert plain["repository"] == "host"
+    assert "secret" not in str(plain)
