@@ -15,7 +15,7 @@ from stream_app.corrections import CorrectionOutcome, RollingAccuracy, verdict
 from stream_app.dead_letters import dead_letters
 from stream_app.decoding import Messages, decode_each
 from stream_app.lanes import Lane, Turn
-from stream_app.metrics import LaneKind, PipelineStep
+from stream_app.metric_labels import LaneKind, PipelineStep
 from stream_app.pipeline import Collaborators
 from stream_app.recent_listings import RecentListings
 from stream_app.settings import Settings

@@ -20,7 +20,7 @@ from stream_app.explanation_requests import (
     with_listings,
 )
 from stream_app.lanes import Lane, Turn
-from stream_app.metrics import LaneKind, PipelineStep
+from stream_app.metric_labels import LaneKind, PipelineStep
 from stream_app.pipeline import Collaborators
 from stream_app.preparing import Picture
 from stream_app.publishing import Outgoing

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Batch, BatchFormer, BatchSettings, Fetched
-from stream_app.metrics import LaneKind
+from stream_app.metric_labels import LaneKind
 
 logger = logging.getLogger(__name__)
 

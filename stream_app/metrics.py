@@ -4,6 +4,7 @@ Together with `metric_collectors` the only module that knows prometheus_client. 
 the loaded model's name, version and categories, and numbers of assigned partitions, never an id, a URL, a
 topic or an exception's text, so traffic does not add series.
 Each `ServiceMetrics` has a registry of its own: two services in one process do not collide.
+One class, long for its many short methods: what a worker exposes is read in one place.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
@@ -45,6 +45,19 @@ from stream_app.metric_collectors import (
     LaneLags,
     WithoutCreationTimes,
 )
+from stream_app.metric_labels import (
+    PICTURE_SKIPPED,
+    PICTURE_USED,
+    AgeFault,
+    CommitOutcome,
+    GpuMemory,
+    LaneKind,
+    ModelRole,
+    PipelineStep,
+    RecordKind,
+    ReloadOutcome,
+    ShadowOutcome,
+)
 
 SECONDS_PER_DAY = 86_400.0
 STAGE_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -56,48 +69,6 @@ BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _OPENMETRICS_TYPE = "application/openmetrics-text"
 OPENMETRICS = f"{_OPENMETRICS_TYPE};version=1.0.0"
 """What prometheus_client is asked for: it fails on some versions that a scraper may send."""
-
-
-class RecordKind(StrEnum):
-    """What a record on the listings topic was."""
-
-    LISTING = "listing"
-    DELISTING = "delisting"
-
-
-class PipelineStep(StrEnum):
-    """A timed part of the way of a batch."""
-
-    DECODE = "decode"
-    CASCADE = "cascade"
-    FETCH_IMAGES = "fetch_images"
-    PREPARE = "prepare"
-    INFERENCE = "inference"
-    PUBLISH = "publish"
-    EXPLAIN = "explain"
-    CORRECT = "correct"
-
-
-class LaneKind(StrEnum):
-    """What the records of a topic that is read are."""
-
-    LISTINGS = "listings"
-    EXPLANATIONS = "explanations"
-    CORRECTIONS = "corrections"
-
-
-class GpuMemory(StrEnum):
-    """Memory of the GPU that the model is on."""
-
-    USED = "used"
-    TOTAL = "total"
-
-
-class CommitOutcome(StrEnum):
-    """How an offset commit ended."""
-
-    COMMITTED = "committed"
-    FAILED = "failed"
 
 
 class ExplanationGauges:
@@ -131,20 +102,6 @@ class ExplanationGauges:
         self._in_flight.set(num_batches)
 
 
-class ModelRole(StrEnum):
-    """What a version is loaded for."""
-
-    SERVING = "serving"
-    SHADOW = "shadow"
-
-
-class ReloadOutcome(StrEnum):
-    """What became of a version that was to take another's place."""
-
-    SWAPPED = "swapped"
-    REFUSED = "refused"
-
-
 class ReloadMetrics:
     """What becomes of versions that one role is to follow."""
 
@@ -163,26 +120,6 @@ class ReloadMetrics:
     def refuses(self, *, refuses: bool) -> None:
         """Show whether what is asked for does not serve."""
         self._refuses.set(refuses)
-
-
-class ShadowOutcome(StrEnum):
-    """What a challenger made of an event that was shown to it."""
-
-    SAME = "same"
-    DIFFERENT = "different"
-    DROPPED = "dropped"
-    FAILED = "failed"
-
-
-class AgeFault(StrEnum):
-    """Why a record's age was kept out of the latency histogram."""
-
-    NEGATIVE = "negative"
-    OVER_ONE_DAY = "over_one_day"
-
-
-PICTURE_USED = "used"
-PICTURE_SKIPPED = "skipped"
 
 
 class ServiceMetrics:

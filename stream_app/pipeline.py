@@ -25,7 +25,8 @@ from stream_app.dead_letters import dead_letters, failure_of
 from stream_app.drift import DriftWatch
 from stream_app.inference import Inference, LoadedVersion
 from stream_app.lanes import Lane, Turn, all_of
-from stream_app.metrics import LaneKind, PipelineStep, ServiceMetrics
+from stream_app.metric_labels import LaneKind, PipelineStep
+from stream_app.metrics import ServiceMetrics
 from stream_app.overtaking import Overtaking, Part
 from stream_app.preparing import Picture, decode_records, picture_urls, prepare_listings
 from stream_app.publishing import Outgoing, Publisher

@@ -10,7 +10,8 @@ from stream_app.acknowledgement import TopicPartition
 from stream_app.broker_questions import ANSWER_SECONDS, BrokerAnswers, BrokerQuestions
 from stream_app.errors import FatalError
 from stream_app.fetching import Flow
-from stream_app.metrics import LaneKind, ServiceMetrics
+from stream_app.metric_labels import LaneKind
+from stream_app.metrics import ServiceMetrics
 from stream_app.progress import HeldFor, ProgressTracker, Reading
 from stream_app.settings import Settings
 

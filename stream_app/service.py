@@ -25,7 +25,8 @@ from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference, LoadedVersion
 from stream_app.lanes import Lane
 from stream_app.loop_watch import LoopWatch
-from stream_app.metrics import ModelRole, PipelineStep, ServiceMetrics
+from stream_app.metric_labels import ModelRole, PipelineStep
+from stream_app.metrics import ServiceMetrics
 from stream_app.pipeline import Collaborators, ListingLane
 from stream_app.progress_watch import ProgressWatch
 from stream_app.publishing import Publisher

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.inference import LoadedVersion, score_listings
-from stream_app.metrics import ShadowOutcome
+from stream_app.metric_labels import ShadowOutcome
 from stream_app.preparing import Picture, prepare_listings
 from stream_app.reloading import give_way
 from stream_app.settings import ShadowSettings

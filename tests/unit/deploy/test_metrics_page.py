@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from stream_app.metrics import LaneKind, ServiceMetrics
+from stream_app.metric_labels import LaneKind
+from stream_app.metrics import ServiceMetrics
 
 PAGE = Path(__file__).parents[3] / ".docs" / "metrics.md"
 

@@ -16,7 +16,8 @@ from models.errors import ImageReason
 from models.evidence_cache import EvidenceLookup, Modality
 from schemas.dead_letters import Reason, Stage
 from stream_app.metric_collectors import CategoryCounter
-from stream_app.metrics import LaneKind, PipelineStep, ServiceMetrics
+from stream_app.metric_labels import LaneKind, PipelineStep
+from stream_app.metrics import ServiceMetrics
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 PROMETHEUS_3 = (

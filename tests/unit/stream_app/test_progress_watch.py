@@ -10,7 +10,8 @@ from stream_app.acknowledgement import OffsetLedger, Span, TopicPartition
 from stream_app.broker_questions import BrokerAnswers, BrokerQuestions
 from stream_app.errors import FatalError
 from stream_app.fetching import Flow
-from stream_app.metrics import LaneKind, ServiceMetrics
+from stream_app.metric_labels import LaneKind
+from stream_app.metrics import ServiceMetrics
 from stream_app.progress_watch import ProgressWatch
 from stream_app.settings import Settings
 from tests.unit.stream_app.records import fetched

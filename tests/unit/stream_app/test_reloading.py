@@ -19,7 +19,8 @@ from models.errors import CascadeError
 from models.repository import ModelLocation, ModelRepository
 from models.runtime import Classifier
 from stream_app.inference import LoadedVersion, warm_up
-from stream_app.metrics import ModelRole, ServiceMetrics
+from stream_app.metric_labels import ModelRole
+from stream_app.metrics import ServiceMetrics
 from stream_app.reloading import MAX_RETRY_SECONDS, ModelFollower, ModelSource, Retry
 from tests.tiny_models import TINY_KINDS, write_tiny_bundle
 
