@@ -23,7 +23,8 @@ from tests.integration.workers import OutputReader, Topics, Worker, committed, l
 async def topics(topic_names: TopicNames, create_topics: CreateTopics) -> Topics:
     named = Topics.named(topic_names)
     await create_topics(
-        named.listed, named.assigned, named.dead, named.requested, named.explained, num_partitions=1
+        *(named.listed, named.assigned, named.dead, named.requested, named.explained, named.corrected),
+        num_partitions=1,
     )
     return named
 
@@ -93,9 +94,9 @@ async def test_idle_and_standby_workers_stay_healthy_and_ready(
 ) -> None:
     workers = [
         Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / f"{number}.log", stall_seconds=1)
-        for number in range(3)
+        for number in range(4)
     ]
-    with workers[0], workers[1], workers[2]:
+    with workers[0], workers[1], workers[2], workers[3]:
         for worker in workers:
             await worker.ready()
         async with AsyncExitStack() as stack:
@@ -107,12 +108,12 @@ async def test_idle_and_standby_workers_stay_healthy_and_ready(
                 await asyncio.sleep(0.2)
         assert max(watch.cpu_percent for watch in watches) < 25, "of a core, for nothing"
         reports = [json.loads(worker.get("/readyz")[1]) for worker in workers]
-        assert [report["healthy"] for report in reports] == [True] * 3
+        assert [report["healthy"] for report in reports] == [True] * 4
         assert min(len(report["partitions"]) for report in reports) == 0, "one of them is a standby"
         for worker in workers:
             assert worker.process is not None
             worker.process.terminate()
-        assert [await worker.exit_code(seconds=30) for worker in workers] == [0] * 3
+        assert [await worker.exit_code(seconds=30) for worker in workers] == [0] * 4
 
 
 async def test_brokers_that_do_not_answer_are_no_stall(
