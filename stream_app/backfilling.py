@@ -156,7 +156,7 @@ async def run_backfill(
         owned.callback(inference.stop)
         await ensure_topics(chosen, plan.stretch.arguments, Needs.of(writes=options.written_topics))
         publisher = ChosenTopicsPublisher(chosen, plan.stretch.arguments, options.written_topics)
-        owned.push_async_callback(_stop, publisher)
+        owned.push_async_callback(publisher.stop, seconds=STOP_SECONDS)
         await publisher.start()
         pictures = await owned.enter_async_context(ImageFetcher(chosen))
         run = _Run(plan, progress)
@@ -166,13 +166,6 @@ async def run_backfill(
         lane = RestingLane(chosen, parts, cycle, on_room=run.room.set)
         owned.callback(lane.close)
         await run.go(lane, stopping, chosen.commit_interval_seconds)
-
-
-async def _stop(publisher: Publisher) -> None:
-    """Disconnect, also from brokers that have gone: a producer waits for them without an end."""
-    with suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(STOP_SECONDS):
-            await publisher.stop()
 
 
 class _Run:

@@ -100,11 +100,19 @@ class Publisher:
         )
         await self._producer.start()
 
-    async def stop(self) -> None:
-        """Write what is still queued and disconnect."""
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await producer.stop()
+    async def stop(self, *, seconds: float | None = None) -> None:
+        """Write what is still queued and disconnect; without the first after so many seconds.
+
+        Brokers that have gone are waited for without an end otherwise.
+        """
+        if self._producer is None:
+            return
+        producer, self._producer = self._producer, None
+        try:
+            async with asyncio.timeout(seconds):
+                await producer.stop()
+        except TimeoutError:
+            await producer.client.close()
 
     async def send(self, records: Sequence[Outgoing]) -> list[Confirmation]:
         """Hand records to the producer in order; the futures are done when the brokers confirm.

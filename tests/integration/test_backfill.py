@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
 from models.manifest import open_manifest, seal_manifest
@@ -24,7 +25,7 @@ from models.repository import ModelRepository
 from models.version_files import MANIFEST_FILE
 from schemas.assignments import assignment_id
 from schemas.dead_letters import Reason
-from stream_app import cli
+from stream_app import backfilling, cli, topic_reading
 from stream_app.backfill_planning import BackfillOptions, BackfillProgress, open_plan
 from stream_app.backfill_ranges import Offsets, Range
 from stream_app.backfilling import run_backfill
@@ -35,7 +36,8 @@ from stream_app.settings import Settings
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.workers import Sent, Topics, admin, committed, listing, publish
 
-PAGE = Path(__file__).parents[2] / ".docs" / "backfill.md"
+README = Path(__file__).parents[2] / "README.md"
+PAGE = README.with_name(".docs") / "backfill.md"
 SHELVER = [sys.executable, "-m", "stream_app"]
 NUM_PARTITIONS = 3
 NUM_LISTINGS = 400
@@ -84,6 +86,10 @@ def documented() -> list[list[str]]:
     """The words after `uv run shelver` of every command of the page, for the model of the tests."""
     (block,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     commands = [shlex.split(line, comments=True) for line in block.splitlines()]
+    in_the_readme = next(
+        line for line in README.read_text("utf-8").splitlines() if "shelver backfill" in line
+    )
+    assert shlex.split(in_the_readme, comments=True) == commands[0]
     return [[word.replace("fusion@", "demo@") for word in words[3:]] for words in commands]
 
 
@@ -224,6 +230,7 @@ class InProcess:
             device="cpu",
             inference_threads=1,
             max_batch=MAX_BATCH,
+            publish_timeout_seconds=3,
         )
         self.options = BackfillOptions(
             ModelRepository(repository).resolve("demo@challenger"),
@@ -234,8 +241,10 @@ class InProcess:
             dead_letter_topic=topic_names("rejected"),
         )
 
-    async def run(self, stopping: asyncio.Event | None = None) -> BackfillProgress:
-        progress = BackfillProgress()
+    async def run(
+        self, stopping: asyncio.Event | None = None, progress: BackfillProgress | None = None
+    ) -> BackfillProgress:
+        progress = progress or BackfillProgress()
         async with open_plan(self.settings, self.options, progress) as plan:
             await run_backfill(self.settings, plan, progress, stopping or asyncio.Event())
         return progress
@@ -270,6 +279,33 @@ async def test_what_transactions_leave_at_the_end_is_passed_and_rejected_listing
     done = BackfillProgress()
     async with open_plan(backfills.settings, backfills.options, done):
         assert done.ranges == {0: Range(progress.ranges[0].end, progress.ranges[0].end)}
+
+
+async def test_brokers_that_go_away_end_the_run_and_the_next_one_scores_the_rest(
+    topic_names: TopicNames, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (backfilling, topic_reading):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(backfilling, "STOP_SECONDS", 0.5)
+    with await asyncio.to_thread(EmbeddedBroker(tmp_path).__enter__) as broker:
+        backfills = InProcess(broker, topic_names, repository)
+        backfills.options = replace(backfills.options, per_second=40)
+        async with admin(broker.bootstrap) as client:
+            await client.create_topics([NewTopic(backfills.topic, 1, 1)])
+        await publish(broker.bootstrap, backfills.topic, map(listing, range(200)))
+        progress = BackfillProgress()
+        progress.on_change = lambda: broker.kill() if progress.num_done and broker.is_running else None
+        with pytest.raises(ShelverError) as caught:
+            await backfills.run(progress=progress)
+        assert not isinstance(caught.value, ValueError), "a fault that passes ends with exit code 1"
+        assert 0 < progress.num_assigned < 200
+        monkeypatch.undo()
+        await asyncio.to_thread(broker.start)
+        backfills.options = replace(backfills.options, per_second=None)
+        rest = await backfills.run()
+        assert (rest.is_finished, rest.resumed) == (True, True)
+        assert rest.num_assigned == 200 - progress.num_done
+        assert await ends(broker, backfills.options.output_topic) >= 200
 
 
 async def ends(kafka: EmbeddedBroker, topic: str) -> int:
