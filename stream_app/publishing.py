@@ -60,6 +60,11 @@ class Confirmation:
     topic: str
     delivery: asyncio.Future[Any]
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the brokers have it."""
+        return self.delivery.done() and not self.delivery.cancelled() and self.delivery.exception() is None
+
 
 def refused(topic: str, error: KafkaError) -> str:
     """Why a topic does not get its batch, and what to do where it takes none so large."""
@@ -143,7 +148,7 @@ class Publisher:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*map(_delivered, confirmations))
         except TimeoutError as error:
-            topics = {each.topic for each in confirmations if each.delivery.cancelled()}
+            topics = {each.topic for each in confirmations if not each.is_confirmed}
             raise FatalError(
                 f"a batch is not confirmed after {seconds:g} s: topic {', '.join(sorted(topics))}{READ_AGAIN}"
             ) from error

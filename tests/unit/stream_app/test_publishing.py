@@ -60,6 +60,13 @@ async def test_topics_that_confirm_nothing_in_time_are_named_and_no_others() -> 
     assert all(each.delivery.cancelled() for each in waiting), "a stop would wait for them"
 
 
+async def test_a_topic_whose_delivery_fails_as_the_time_is_up_is_named_too() -> None:
+    late = Confirmation("late", asyncio.get_running_loop().create_future())
+    late.delivery.set_exception(TimeoutError())
+    with pytest.raises(FatalError, match="topic late;"):
+        await publisher().confirm([*confirmations(assigned=None), late])
+
+
 async def test_what_is_delivered_and_nothing_at_all_are_confirmed() -> None:
     await publisher().confirm(confirmations(assigned=None, dead=None))
     await publisher().confirm([])
