@@ -1,15 +1,12 @@
 """Follows what a name means: a version that is put in its place is loaded, checked, and serves from then on.
 
-The alias is looked at every few seconds. Loading goes on beside what serves, on a thread that gives way; a
-version that cannot be loaded, or does not score as it should, is refused and what serves goes on. It is tried
-again, ever more seldom, as it may only have been half copied.
+The alias is looked at every few seconds. Loading goes on beside what serves, on a thread of its own; a version
+that cannot be loaded, or does not score as it should, is refused and what serves goes on. It is tried again,
+ever more seldom, as it may only have been half copied.
 """
 
 import asyncio
 import logging
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +17,11 @@ from models.errors import ModelError
 from models.repository import ModelLocation
 from stream_app.inference import LoadedVersion
 
-__all__ = ["ModelFollower", "ModelSource", "Refusal", "Retry", "ToldOfReloads", "give_way"]
+__all__ = ["ModelFollower", "ModelSource", "Refusal", "Retry", "ToldOfReloads"]
 
 logger = logging.getLogger(__name__)
 
 MAX_RETRY_SECONDS = 300.0
-NICENESS = 10
 
 T = TypeVar("T")
 
@@ -95,7 +91,8 @@ class ModelFollower:
         self._take = take
         self._told = told
         self._interval = interval_seconds
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload", initializer=give_way)
+        # Not with a lower priority: taken off its core while it holds the interpreter lock, it stops all others.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
         self._retry = Retry(interval_seconds)
         self.serving = serving
         """`name@version` of what serves."""
@@ -184,9 +181,3 @@ class Retry:
             self.forget()
         self._version, self._due_at = version, now + self._wait_seconds
         self._wait_seconds = min(2 * self._wait_seconds, MAX_RETRY_SECONDS)
-
-
-def give_way() -> None:
-    """Let threads that serve have the processor first; threads that this one starts inherit it."""
-    if sys.platform == "linux":  # elsewhere priority belongs to the process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,7 +1,7 @@
 """The shadow: a challenger scores a share of what was published, off the hot path, and is only compared.
 
-Nothing of it is published. It has one thread, which gives way to those that serve; what it has no time for is
-dropped, counted, and never waited for.
+Nothing of it is published. It has one thread of its own; what that has no time for is dropped, counted, and
+never waited for.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from stream_app.inference import LoadedVersion, score_listings
 from stream_app.metric_labels import ShadowOutcome
 from stream_app.preparing import Picture, prepare_listings
-from stream_app.reloading import give_way
 from stream_app.settings import ShadowSettings
 from stream_app.stages import Decoded, Listing, Scored
 
@@ -137,7 +136,7 @@ class Shadow:
         self._waiting: deque[Offered] = deque()
         self._num_listings = self._num_bytes = 0
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=give_way)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._version: LoadedVersion | None = None
 
     def take(self, version: LoadedVersion) -> None:
