@@ -1,7 +1,7 @@
 """Follows what a name means: a version that is put in its place is loaded, checked, and serves from then on.
 
-The alias is looked at every few seconds. Loading goes on beside what serves, on a thread of its own; a version
-that cannot be loaded, or does not score as it should, is refused and what serves goes on. It is tried again,
+The alias is looked at every few seconds. Loading goes on beside what serves, on its own thread; a version that
+cannot be loaded, or does not score as it should, is refused and what serves goes on. It is tried again,
 ever more seldom, as it may only have been half copied.
 """
 
@@ -91,7 +91,7 @@ class ModelFollower:
         self._take = take
         self._told = told
         self._interval = interval_seconds
-        # Not with a lower priority: taken off its core while it holds the interpreter lock, it stops all others.
+        # Not of a lower priority: off its core while it holds the interpreter lock, it would stop all others.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
         self._retry = Retry(interval_seconds)
         self.serving = serving
