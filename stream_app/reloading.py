@@ -1,8 +1,8 @@
 """Follows what a name means: a version that is put in its place is loaded, checked, and serves from then on.
 
-The alias is looked at every few seconds. Loading goes on beside what serves, on its own thread; a version that
-cannot be loaded, or does not score as it should, is refused and what serves goes on. It is tried again,
-ever more seldom, as it may only have been half copied.
+The alias is looked at every few seconds. Loading goes on beside what serves, on a thread of its own. What
+cannot be loaded, or does not score as it should, is refused, and what serves goes on. It is tried again, ever
+more seldom, as it may only have been half copied.
 """
 
 import asyncio
