@@ -25,11 +25,16 @@ def replace_files(folder: Path, files: Mapping[str, bytes], **changes: object) -
         (folder / name).write_bytes(data)
 
 
-def copy_with_nan(folder: Path, version: str) -> None:
-    """Copy a version to the place of another, one of its weights not a number."""
-    copy = folder.with_name(version)
+def copy_version(folder: Path, copy: Path) -> None:
+    """Copy a version to the place of another, whose number it has from then on."""
     shutil.copytree(folder, copy)
+    replace_files(copy, {}, version=copy.name)
+
+
+def copy_with_nan(folder: Path, copy: Path) -> None:
+    """Copy a version to the place of another, one of its weights not a number."""
+    copy_version(folder, copy)
     weights = load((copy / WEIGHTS_FILE).read_bytes())
     name = max(weights, key=lambda each: weights[each].numel())
     weights[name] = torch.full_like(weights[name], torch.nan)
-    replace_files(copy, {WEIGHTS_FILE: save(weights)}, version=version)
+    replace_files(copy, {WEIGHTS_FILE: save(weights)})

@@ -29,20 +29,25 @@ RUN_HERE: dict[str, str] = {
     "shelver models verify fusion@champion": "sound",
     "shelver models promote fusion@2": "is version 2",
     "shelver models rollback fusion": "is version 1",
-    "shelver publish CATALOGUE --limit 2000": "",
+    "shelver publish CATALOGUE --limit 2000": "30 of 30 listings confirmed",
     "shelver dead-letters list": "malformed",
     "shelver dead-letters list --limit 20": "malformed",
     "shelver dead-letters list --reason malformed --body --limit 5": "no JSON",
-    "shelver dead-letters list --reason too_large --body": "",
-    "shelver dead-letters replay --rate 10": "",
+    "shelver dead-letters list --reason too_large --body": "0 dead letters",
+    "shelver dead-letters replay --rate 10": "1 ",
     "shelver evaluate fusion CATALOGUE --split val": "Weighted F1",
     "shelver evaluate fusion CATALOGUE --split val --pictures scores": "Weighted F1",
     "shelver evaluate fusion CATALOGUE --split val --explanations": "Explanations of texts",
-    "shelver corrections export corrections.jsonl": "1",
+    "shelver corrections export corrections.jsonl": "1 rows in corrections.jsonl",
     "shelver evaluate fusion corrections.jsonl": "Weighted F1",
     'shelver explain fusion --title "Robot de piscine"': "Robot",
 }
 """Each with a word of what it answers; in the order in which they are run."""
+SAID_IN_PROSE = {
+    "shelver models show fusion --card": "# ",
+    "shelver train data.root=CATALOGUE --show-config": "data:",
+}
+"""Options that the pages name beside a command."""
 
 NEED_TORCH = ("models", "evaluate", "explain")
 """Run in this process, which has it: each of its own would take 5 s to import it."""
@@ -105,7 +110,7 @@ async def test_commands_do_what_the_pages_say(
             await publish(kafka.bootstrap, topics.listed, [(b"1", b"no JSON", []), listing(2)])
             await reader.until(2)
             await publish(kafka.bootstrap, topics.corrected, [(b"2", CORRECTION, [])])
-            for command, told in RUN_HERE.items():
+            for command, told in {**RUN_HERE, **SAID_IN_PROSE}.items():
                 words = shlex.split(command.replace("CATALOGUE", shlex.quote(str(catalogue))))
                 said = await (_said_here if words[1] in NEED_TORCH else _said)(words)
                 assert told in said, f"{command}: {said}"
