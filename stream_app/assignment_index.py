@@ -10,11 +10,9 @@ from schemas.codec import decode
 from schemas.corrections import CategoryCorrected
 from schemas.errors import MessageError
 from stream_app.batching import Record
+from stream_app.places import Place
 
-__all__ = ["Assigned", "AssignmentIndex", "Place"]
-
-Place = tuple[str, int, int]
-"""Topic, partition and offset."""
+__all__ = ["Assigned", "AssignmentIndex"]
 
 
 class Assigned(NamedTuple):
@@ -84,8 +82,9 @@ class AssignmentIndex:
             message.category.code,
             None if source is None else (source.topic, source.partition, source.offset),
         )
+        if (known := self._by_id.pop(assigned.assignment_id, None)) is not None:
+            self._forget(known)
         self._by_id[assigned.assignment_id] = assigned
-        self._by_id.move_to_end(assigned.assignment_id)
         self._of_event[assigned.event_id] = self._of_product[assigned.product_id] = assigned
         if self._max_assignments is not None and len(self._by_id) > self._max_assignments:
             self._forget(self._by_id.popitem(last=False)[1])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -156,7 +157,10 @@ async def export_corrections(
     async with open_stretch(settings, settings.category_assigned_topic) as stretch:
         index = await _assignments(stretch, {each.product_id for each in corrections}, progress)
     async with open_stretch(settings, settings.product_listed_topic) as stretch:
-        listings = RecentListings(settings.category_assigned_topic, 0, stretch.arguments, partitions_of=_none)
+        numbers = {partition.partition for partition in stretch.ends}
+        listings = RecentListings(
+            settings.category_assigned_topic, 0, stretch.arguments, partitions_of=partial(_these, numbers)
+        )
         try:
             with staged_file(path) as file:
                 await _write_rows(file, corrections, index, _Listings(listings, settings), progress)
@@ -241,8 +245,8 @@ async def _write_rows(
         progress.did(1)
 
 
-async def _none(_topic: str) -> Collection[int]:
-    return ()
+async def _these(numbers: Collection[int], _topic: str) -> Collection[int]:
+    return numbers
 
 
 def _correction(record: Record, max_bytes: int) -> CategoryCorrected | None:

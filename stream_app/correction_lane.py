@@ -15,7 +15,7 @@ from stream_app.corrections import CorrectionOutcome, RollingAccuracy, verdict
 from stream_app.dead_letters import dead_letters
 from stream_app.decoding import Messages, decode_each
 from stream_app.lanes import Lane, Turn
-from stream_app.metric_labels import LaneKind, PipelineStep
+from stream_app.metric_labels import MAX_CATEGORIES, LaneKind, PipelineStep
 from stream_app.pipeline import Collaborators
 from stream_app.recent_listings import RecentListings
 from stream_app.settings import Settings
@@ -95,7 +95,8 @@ class CorrectionLane(Lane):
         for each in verdicts:
             metrics.corrected(each.outcome)
         metrics.corrected(CorrectionOutcome.WITHDRAWN, messages.num_tombstones)
-        self._accuracy.add(verdicts, self._parts.inference.serving.classifier.labels.codes)
+        codes = self._parts.inference.serving.classifier.labels.codes[:MAX_CATEGORIES]
+        self._accuracy.add(verdicts, codes)
         metrics.corrected_accuracy(self._accuracy.ratios())
         self._parts.dead_lettered(messages.rejected)
 

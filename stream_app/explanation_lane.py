@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import TypeVar
 
-from stream_app.assignment_index import Place
 from stream_app.batching import Batch, BatchSettings, Record
 from stream_app.dead_letters import dead_letters
 from stream_app.explanation_requests import (
@@ -22,6 +21,7 @@ from stream_app.explanation_requests import (
 from stream_app.lanes import Lane, Turn
 from stream_app.metric_labels import LaneKind, PipelineStep
 from stream_app.pipeline import Collaborators
+from stream_app.places import Place
 from stream_app.preparing import Picture
 from stream_app.publishing import Outgoing
 from stream_app.recent_listings import RecentListings

@@ -19,11 +19,11 @@ from schemas.explanations import CategoryExplained, ExplanationRequested
 from schemas.products import ProductListed
 from stream_app.acknowledgement import TopicPartition
 from stream_app.assigning import LISTING_PLACE_HEADER
-from stream_app.assignment_index import Place
 from stream_app.batching import Record
 from stream_app.decoding import decode_each
 from stream_app.explaining import ExplainedListing, category_explained
 from stream_app.isolation import isolate
+from stream_app.places import Place, read_place
 from stream_app.preparing import Picture, product_of
 from stream_app.publishing import Outgoing
 from stream_app.recent_listings import listing_of
@@ -91,11 +91,8 @@ def with_listings(
 
 def _place_in(record: Record, listed_topic: str) -> Place | None:
     """The place that the service itself has put into a header; others may not point anywhere else."""
-    told = dict(record.headers).get(LISTING_PLACE_HEADER) or b""
-    topic, partition, offset = (*told.decode(errors="replace").rsplit("-", 2), "", "")[:3]
-    if topic != listed_topic or not (partition.isdecimal() and offset.isdecimal()):
-        return None
-    return topic, int(partition), int(offset)
+    place = read_place((dict(record.headers).get(LISTING_PLACE_HEADER) or b"").decode(errors="replace"))
+    return place if place is not None and place[0] == listed_topic else None
 
 
 def answer(

@@ -17,7 +17,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-MAX_CATEGORIES = 100
+from stream_app.metric_labels import MAX_CATEGORIES
+
 OTHER_CATEGORY = "other"
 
 

@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+MAX_CATEGORIES = 100
+"""Categories with a series of their own, the first ones of a model."""
+
 PICTURE_USED = "used"
 PICTURE_SKIPPED = "skipped"
 """What became of a wanted picture, beside the reasons why it is not used."""

@@ -11,7 +11,7 @@ from stream_app.broker_questions import ANSWER_SECONDS, BrokerAnswers, BrokerQue
 from stream_app.errors import FatalError
 from stream_app.fetching import Flow
 from stream_app.metric_labels import LaneKind
-from stream_app.metrics import ServiceMetrics
+from stream_app.metrics import SECONDS_PER_DAY, ServiceMetrics
 from stream_app.progress import HeldFor, ProgressTracker, Reading
 from stream_app.settings import Settings
 
@@ -184,9 +184,15 @@ class ProgressWatch:
             },
             {
                 lane.kind: max(
-                    (now_ms - lane.oldest_timestamp_ms) / 1000, self._tracker.seconds_unfetched(topic)
+                    _believed((now_ms - lane.oldest_timestamp_ms) / 1000),
+                    self._tracker.seconds_unfetched(topic),
                 )
                 for topic, lane in self._lanes.items()
             },
             num_stalled,
         )
+
+
+def _believed(age_seconds: float) -> float:
+    """An age by a record's timestamp; 0 beyond a day, which is listings sent anew or a wrong clock."""
+    return age_seconds if age_seconds <= SECONDS_PER_DAY else 0.0

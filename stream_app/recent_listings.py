@@ -19,9 +19,10 @@ from schemas.codec import decode
 from schemas.corrections import CategoryCorrected
 from schemas.errors import UnknownEventError
 from schemas.products import ProductListed
-from stream_app.assignment_index import Assigned, AssignmentIndex, Place
+from stream_app.assignment_index import Assigned, AssignmentIndex
 from stream_app.batching import Record
 from stream_app.errors import FatalError
+from stream_app.places import Place
 from stream_app.stages import origin
 
 logger = logging.getLogger(__name__)
@@ -180,19 +181,25 @@ class RecentListings:
         self._next_offset.update({each: ends[each] for each in behind})
 
     async def _read(self, place: Place) -> Record | None:
+        """The record at a place that anybody may have named; None where there is none."""
         topic, partition, offset = place
         where = KafkaPartition(topic, partition)
+        if partition not in await self._partitions_of(topic):
+            return None
         consumer = await self._connected()
+        if offset >= (await consumer.end_offsets([where]))[where]:
+            return None
         consumer.assign([where])
         consumer.seek(where, offset)
         try:
             async with asyncio.timeout(READ_SECONDS):
-                while True:
+                while await consumer.position(where) <= offset:
                     batches = await consumer.getmany(where, timeout_ms=POLL_MS, max_records=1)
                     for record in batches.get(where, ()):
                         return record if record.offset == offset else None
         except OffsetOutOfRangeError:
             return None
+        return None
 
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:

@@ -9,12 +9,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from models.errors import ModelError
 from models.repository import ModelLocation
+from stream_app.daemon_threads import in_daemon_thread
 from stream_app.inference import LoadedVersion
 
 __all__ = ["ModelFollower", "ModelSource", "Refusal", "Retry", "ToldOfReloads"]
@@ -91,17 +91,11 @@ class ModelFollower:
         self._take = take
         self._told = told
         self._interval = interval_seconds
-        # Not of a lower priority: off its core while it holds the interpreter lock, it would stop all others.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
         self._retry = Retry(interval_seconds)
         self.serving = serving
         """`name@version` of what serves."""
         self.refusal: Refusal | None = None
         """Why what is asked for does not serve; None when it does."""
-
-    def stop(self) -> None:
-        """Let the thread go; a version that is being loaded is not waited for."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def run(self) -> None:
         """Look every few seconds until cancelled."""
@@ -118,6 +112,8 @@ class ModelFollower:
             self._is_served()
         elif self._retry.is_due(str(wanted), time.monotonic()):
             await self._replace(wanted)
+        else:
+            self.refusal = self._retry.refusal
 
     async def _wanted(self) -> ModelLocation | None:
         try:
@@ -130,9 +126,9 @@ class ModelFollower:
         try:
             loaded = await self._in_thread(lambda: self._source.load(wanted))
         except Exception as error:
-            self._retry.failed(str(wanted), time.monotonic())
             self._told.refused()
             self._refuse(str(wanted), error)
+            self._retry.failed(str(wanted), time.monotonic(), self.refusal)
             return
         if await self._wanted() != wanted:
             return  # the name was given to another one meanwhile, which the next look finds
@@ -156,8 +152,10 @@ class ModelFollower:
         self.refusal = refusal
         self._told.refuses(refuses=True)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    @staticmethod
+    async def _in_thread(work: Callable[[], T]) -> T:
+        # Not of a lower priority: off its core while it holds the interpreter lock, it would stop all others.
+        return await in_daemon_thread(work, name="reload")
 
 
 class Retry:
@@ -169,15 +167,17 @@ class Retry:
 
     def forget(self) -> None:
         """Nothing was refused."""
+        self.refusal: Refusal | None = None
         self._version, self._due_at, self._wait_seconds = "", 0.0, self._first_seconds
 
     def is_due(self, version: str, now: float) -> bool:
         """Whether a version may be tried at ``now`` (seconds)."""
         return version != self._version or now >= self._due_at
 
-    def failed(self, version: str, now: float) -> None:
-        """Note that a version was refused at ``now``."""
+    def failed(self, version: str, now: float, refusal: Refusal | None = None) -> None:
+        """Note that a version was refused at ``now``, and why."""
         if version != self._version:
             self.forget()
+        self.refusal = refusal
         self._version, self._due_at = version, now + self._wait_seconds
         self._wait_seconds = min(2 * self._wait_seconds, MAX_RETRY_SECONDS)

@@ -16,6 +16,7 @@ from schemas.dead_letters import (
     read_failure,
 )
 from stream_app.batching import Record
+from stream_app.places import read_place
 
 MAX_METADATA_BYTES = 4_000
 """Below Kafka's default of ``offset.metadata.max.bytes`` (4,096), with room for the topic's id."""
@@ -64,9 +65,8 @@ def source_topic(failure: Failure) -> str:
 
 def source_place(failure: Failure) -> tuple[str, int] | None:
     """Topic and partition a letter came from; None when its source is damaged."""
-    topic, partition, offset = (*failure.source.rsplit("-", 2), "", "")[:3]
-    numbers = all(part.isascii() and part.isdigit() and len(part) < 20 for part in (partition, offset))
-    return (topic, int(partition)) if topic and numbers else None
+    place = read_place(failure.source)
+    return None if place is None else place[:2]
 
 
 def refusal(letter: Record, *, topics: Collection[str], max_attempts: int) -> tuple[Refusal, str] | None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from models.repository import ModelLocation, ModelRepository
+from models.repository import ModelLocation, ModelRepository, ModelSpec
 from models.runtime import Classifier
 from stream_app.acknowledgement import OffsetLedger
 from stream_app.batching import Fetched
@@ -174,8 +175,12 @@ class Service:
 
     def _resolving(self, name: str) -> Callable[[], ModelLocation]:
         """Look a name up in the repository, again and again; a version that was seen costs nothing more."""
-        repository = ModelRepository(self.settings.model_repository, cache_dir=self.settings.model_cache)
-        return partial(repository.resolve, name)
+        settings = self.settings
+        # Made where it blocks nobody: some stores connect at once.
+        repository = cache(
+            partial(ModelRepository, settings.model_repository, cache_dir=settings.model_cache)
+        )
+        return lambda: repository().resolve(name)
 
     async def _load_model(self) -> Inference:
         """Load what is to serve; from now on, follow what its name means."""
@@ -217,6 +222,7 @@ class Service:
         self._owned.callback(shadow.stop)
         if settings.shadow_model is None:
             return shadow
+        ModelSpec.parse(settings.shadow_model)
         self._run("shadow", shadow.run())
         alone = settings.model_copy(update={"cascade": False, "evidence_cache_bytes": 0})
         source = ModelSource(
@@ -235,7 +241,6 @@ class Service:
 
     def _follow(self, role: ModelRole, follower: ModelFollower) -> None:
         self._followers[role] = follower
-        self._owned.callback(follower.stop)
         self._run(f"follower of the {role} model", follower.run())
 
     async def _connect(self) -> Publisher:
@@ -271,6 +276,8 @@ class Service:
         gpu = await asyncio.to_thread(open_gpu, classifier.device)
         if gpu is not None:
             self._run("watch on the GPU", watch_gpu(gpu, on_reading=self.metrics.gpu))
+        elif classifier.device.type == "cuda":
+            self.metrics.gpu(math.nan, math.nan, math.nan)
 
     def _run(self, name: str, part: Coroutine[Any, Any, None]) -> None:
         running = asyncio.create_task(part, name=name)

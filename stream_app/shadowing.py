@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import refused_as
 from stream_app.inference import LoadedVersion, score_listings
 from stream_app.metric_labels import ShadowOutcome
 from stream_app.preparing import Picture, prepare_listings
@@ -105,9 +106,14 @@ def chosen(scored: Scored, pictures: Mapping[str, Picture], share: float) -> Off
 
 
 def compare(offered: Offered, version: LoadedVersion) -> Comparison:
-    """Score listings again, with a challenger."""
-    prepared = prepare_listings(Decoded(offered.listings), version.classifier, offered.pictures)
-    again = score_listings(prepared, version.classifier, version.cap)
+    """Score listings again, with a challenger.
+
+    Raises:
+        BundleError: it cannot be made to.
+    """
+    with refused_as("it cannot score"):
+        prepared = prepare_listings(Decoded(offered.listings), version.classifier, offered.pictures)
+        again = score_listings(prepared, version.classifier, version.cap)
     rows = {each.place: row for row, each in enumerate(offered.listings)}
     rows_again = [rows[each.place] for each in again.listings]
     if again.scores is None:

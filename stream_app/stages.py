@@ -15,6 +15,7 @@ from schemas.dead_letters import SOURCE_HEADER, Stage
 from schemas.products import ProductListed
 from schemas.trace_context import read_trace_context
 from stream_app.batching import Record
+from stream_app.places import read_place
 
 if TYPE_CHECKING:
     from models.inputs import (
@@ -29,8 +30,8 @@ def origin(record: Record) -> str:
     It is the id of an event that has none, so that a replay does not change what is derived from it.
     """
     told = (dict(record.headers).get(SOURCE_HEADER) or b"").decode(errors="replace")
-    topic, partition, offset = (*told.rsplit("-", 2), "", "")[:3]
-    if topic == record.topic and all(part.isascii() and part.isdigit() for part in (partition, offset)):
+    place = read_place(told)
+    if place is not None and place[0] == record.topic:
         return told
     return f"{record.topic}-{record.partition}-{record.offset}"
 

@@ -17,10 +17,19 @@ from models.repository import ModelRepository
 from models.runtime import Classifier
 from schemas.catalogue import CatalogueRow, read_catalogue
 from schemas.explanations import explanation_request_id
+from stream_app.assigning import LISTING_PLACE_HEADER
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.integration.explanations import Explanations, product, request
 from tests.integration.workers import Sent, Topics, Worker, listing, publish
+
+NOWHERE = ("999-0", "0-999999999999999999", "9999999999-0", "0-" + "9" * 5_000)
+"""Partitions and offsets that there are not, as anybody may write them into a header."""
+
+
+def _pointing(number: int, place: str) -> Sent:
+    key, value, _ = request(number, event_id=f"pointing-{number}")
+    return key, value, [(LISTING_PLACE_HEADER, place.encode())]
 
 
 @pytest.fixture
@@ -50,6 +59,7 @@ async def test_requests_are_answered_or_told_why_not(
         (b"7", None, []),
         request(8, event_id="e-1"),
         *(request(number, product=product("Lampe de chevet")) for number in range(10, 20)),
+        *(_pointing(number, f"{topics.listed}-{place}") for number, place in enumerate(NOWHERE, 20)),
     ]
     async with Explanations(kafka.bootstrap, topics) as out:
         with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log") as worker:
@@ -57,7 +67,7 @@ async def test_requests_are_answered_or_told_why_not(
             await worker.ready()
             await out.until(1)
             await publish(kafka.bootstrap, topics.requested, requests)
-            await out.until(14, 5)
+            await out.until(14, 5 + len(NOWHERE))
             await worker.has_counted()
             assert await worker.metric("shelver_explained_total") == 14
             assert await worker.metric("shelver_explanations_shared_total") >= 1
@@ -71,6 +81,7 @@ async def test_requests_are_answered_or_told_why_not(
             (requests[4][1][:40], "empty_listing"),  # type: ignore[index]
             (b"{not json", "malformed"),
             (requests[6][1], "invalid"),
+            *((value[:40], "unknown_event") for _, value, _ in requests[-len(NOWHERE) :] if value),
         }
     )
     (first,) = out.answers["r-0"]

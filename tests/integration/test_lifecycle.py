@@ -50,6 +50,7 @@ async def test_faust_runs_the_same_worker(
     [
         ({"model": "nobody@champion"}, "nobody"),
         ({"model": "demo@nowhere"}, "nowhere"),
+        ({"shadow_model": "demo@@2"}, "names no model"),
         ({"max_batch": 0}, "SHELVER_MAX_BATCH"),
         ({"max_bacth": 8}, "did you mean SHELVER_MAX_BATCH"),
         ({"topic_replication": 3}, "SHELVER_TOPIC_REPLICATION"),

@@ -13,7 +13,7 @@ from schemas.errors import InvalidMessageError, MalformedError
 from stream_app.assignment_index import Assigned, AssignmentIndex
 from stream_app.corrections import CorrectionOutcome, RollingAccuracy, Verdict, verdict
 from stream_app.decoding import decode_each
-from stream_app.metric_collectors import MAX_CATEGORIES
+from stream_app.metric_labels import MAX_CATEGORIES
 from stream_app.metrics import ServiceMetrics
 from tests.unit.stream_app.records import PlainRecord
 
@@ -72,6 +72,15 @@ def test_the_assignment_is_the_one_that_is_named_else_the_latest_of_the_event_el
     assert id_of(index.about(correction("p", event_id="e"))) == "a-2"
     assert id_of(index.about(correction("p"))) == "a-3"
     assert index.place("e-4") is None
+
+
+def test_an_assignment_that_comes_again_with_another_product_leaves_nothing_behind() -> None:
+    index = AssignmentIndex(10)
+    for number in range(50):
+        index.add([assigned(1, product_id=f"p-{number}")])
+    assert index.about(correction("p-48")) is None
+    assert id_of(index.about(correction("p-49"))) is not None
+    assert len(index._of_product) == len(index._of_event) == 1
 
 
 @pytest.mark.parametrize("named", [{"assignment_id": "a-1"}, {"event_id": "e-1"}])

@@ -145,7 +145,18 @@ def test_a_listing_that_asks_for_it_causes_a_request_that_knows_its_place(classi
 
 
 @pytest.mark.parametrize(
-    "told", [b"other-0-2", b"listed-0", b"listed-x-2", b"", b"\xff-0-1", b"listed-0--2", None]
+    "told",
+    [
+        b"other-0-2",
+        b"listed-0",
+        b"listed-x-2",
+        b"",
+        b"\xff-0-1",
+        b"listed-0--2",
+        b"listed-0-" + b"9" * 5_000,
+        "listed-0-\N{ARABIC-INDIC DIGIT TWO}".encode(),
+        None,
+    ],
 )
 def test_a_request_cannot_point_at_anything_but_a_listing(told: bytes | None) -> None:
     record = PlainRecord(

@@ -230,3 +230,15 @@ async def test_lag_is_shown_for_each_partition_and_the_age_of_the_oldest_record_
     exposition = metrics.exposition()[0]
     assert b"shelver_partition_lag_records{" not in exposition
     assert b'shelver_watermark_age_seconds{lane="listings"} 0.0' in exposition
+
+
+async def test_the_age_of_listings_that_are_sent_anew_days_later_is_not_believed(
+    world: World, watch: ProgressWatch, metrics: ServiceMetrics
+) -> None:
+    world.ends, world.oldest_timestamp_ms = {PARTITION: 7}, world.now * 1e3 - 2 * 86_400_000
+    await watch.look()
+    body = metrics.exposition()[0].decode()
+    (age,) = [
+        line for line in body.splitlines() if line.startswith('shelver_watermark_age_seconds{lane="list')
+    ]
+    assert float(age.rsplit(" ", 1)[1]) < 60

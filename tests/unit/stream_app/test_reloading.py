@@ -6,8 +6,7 @@ import logging
 import shutil
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,26 +49,23 @@ def load(location: ModelLocation) -> LoadedVersion:
     return version
 
 
-@asynccontextmanager
-async def following(
+def following(
     repository: ModelRepository,
     metrics: ServiceMetrics,
     *,
     load: Callable[[ModelLocation], LoadedVersion] = load,
     serving: str | None = "tiny@1",
-) -> AsyncIterator[tuple[ModelFollower, list[LoadedVersion]]]:
+    interval_seconds: float = 1e-9,
+) -> tuple[ModelFollower, list[LoadedVersion]]:
     taken: list[LoadedVersion] = []
     follower = ModelFollower(
         ModelSource(NAME, lambda: repository.resolve(NAME), load),
         take=taken.append,
         told=metrics.reloads[ModelRole.SERVING],
-        interval_seconds=1e-9,
+        interval_seconds=interval_seconds,
         serving=serving,
     )
-    try:
-        yield follower, taken
-    finally:
-        follower.stop()
+    return follower, taken
 
 
 def value(metrics: ServiceMetrics, series: str) -> float:
@@ -94,23 +90,23 @@ def refuses(metrics: ServiceMetrics) -> float:
 async def test_the_version_that_an_alias_is_given_serves_and_is_loaded_once(
     repository: ModelRepository, metrics: ServiceMetrics
 ) -> None:
-    async with following(repository, metrics) as (follower, taken):
+    follower, taken = following(repository, metrics)
+    await follower.look()
+    assert not taken
+    repository.promote("tiny@2", "champion")
+    for _ in range(3):
         await follower.look()
-        assert not taken
-        repository.promote("tiny@2", "champion")
-        for _ in range(3):
-            await follower.look()
-        assert [str(version) for version in taken] == ["tiny@2"]
-        assert follower.serving == "tiny@2"
+    assert [str(version) for version in taken] == ["tiny@2"]
+    assert follower.serving == "tiny@2"
     assert (swapped(metrics), refused(metrics), refuses(metrics)) == (1, 0, 0)
 
 
 async def test_what_is_asked_for_is_loaded_where_nothing_serves_yet(
     repository: ModelRepository, metrics: ServiceMetrics
 ) -> None:
-    async with following(repository, metrics, serving=None) as (follower, taken):
-        await follower.look()
-        assert [str(version) for version in taken] == ["tiny@1"]
+    follower, taken = following(repository, metrics, serving=None)
+    await follower.look()
+    assert [str(version) for version in taken] == ["tiny@1"]
 
 
 def refused_reason(follower: ModelFollower) -> str | None:
@@ -148,24 +144,24 @@ async def test_a_version_that_cannot_be_loaded_is_refused_until_it_is_whole(
     shutil.copytree(tmp_path / "tiny" / "2", sound)
     spoil(tmp_path / "tiny" / "2")
     repository.promote("tiny@2", "champion")
-    async with following(repository, metrics) as (follower, taken):
-        with caplog.at_level(logging.ERROR):
-            for _ in range(3):
-                await follower.look()
-        assert not taken
-        assert follower.serving == "tiny@1"
-        assert follower.refusal is not None
-        assert follower.refusal.asked == "tiny@2"
-        assert "\n" not in follower.refusal.reason
-        assert [record.getMessage() for record in caplog.records] == [
-            f"tiny@2 is refused: {follower.refusal.reason}; tiny@1 goes on"
-        ]
-        assert (swapped(metrics), refused(metrics), refuses(metrics)) == (0, 3, 1)
-        shutil.rmtree(tmp_path / "tiny" / "2")
-        shutil.copytree(sound, tmp_path / "tiny" / "2")
-        await follower.look()
-        assert [str(version) for version in taken] == ["tiny@2"]
-        assert refused_reason(follower) is None
+    follower, taken = following(repository, metrics)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            await follower.look()
+    assert not taken
+    assert follower.serving == "tiny@1"
+    assert follower.refusal is not None
+    assert follower.refusal.asked == "tiny@2"
+    assert "\n" not in follower.refusal.reason
+    assert [record.getMessage() for record in caplog.records] == [
+        f"tiny@2 is refused: {follower.refusal.reason}; tiny@1 goes on"
+    ]
+    assert (swapped(metrics), refused(metrics), refuses(metrics)) == (0, 3, 1)
+    shutil.rmtree(tmp_path / "tiny" / "2")
+    shutil.copytree(sound, tmp_path / "tiny" / "2")
+    await follower.look()
+    assert [str(version) for version in taken] == ["tiny@2"]
+    assert refused_reason(follower) is None
     assert (swapped(metrics), refuses(metrics)) == (1, 0)
 
 
@@ -188,28 +184,46 @@ async def test_whatever_goes_wrong_while_loading_leaves_what_serves(
         raise error
 
     repository.promote("tiny@2", "champion")
-    async with following(repository, metrics, load=fail) as (follower, taken):
-        await follower.look()
-        assert not taken
-        assert follower.refusal is not None
-        assert told in follower.refusal.reason
-        repository.promote("tiny@1", "champion")
-        await follower.look()
-        assert refused_reason(follower) is None
+    follower, taken = following(repository, metrics, load=fail)
+    await follower.look()
+    assert not taken
+    assert follower.refusal is not None
+    assert told in follower.refusal.reason
+    repository.promote("tiny@1", "champion")
+    await follower.look()
+    assert refused_reason(follower) is None
     assert refuses(metrics) == 0
 
 
 async def test_an_alias_that_is_gone_leaves_what_serves(
     repository: ModelRepository, metrics: ServiceMetrics, tmp_path: Path
 ) -> None:
-    async with following(repository, metrics) as (follower, taken):
-        (tmp_path / "tiny" / "aliases" / "champion").unlink()
-        await follower.look()
-        assert follower.refusal is not None
-        assert (follower.refusal.asked, refuses(metrics)) == (NAME, 1)
-        repository.promote("tiny@1", "champion")
-        await follower.look()
-        assert (refused_reason(follower), refuses(metrics), len(taken)) == (None, 0, 0)
+    follower, taken = following(repository, metrics)
+    (tmp_path / "tiny" / "aliases" / "champion").unlink()
+    await follower.look()
+    assert follower.refusal is not None
+    assert (follower.refusal.asked, refuses(metrics)) == (NAME, 1)
+    repository.promote("tiny@1", "champion")
+    await follower.look()
+    assert (refused_reason(follower), refuses(metrics), len(taken)) == (None, 0, 0)
+
+
+async def test_what_is_refused_is_told_again_after_the_repository_was_away(
+    repository: ModelRepository, metrics: ServiceMetrics, tmp_path: Path
+) -> None:
+    cut(tmp_path / "tiny" / "2")
+    repository.promote("tiny@2", "champion")
+    follower, _ = following(repository, metrics, interval_seconds=3_600)
+    await follower.look()
+    told = refused_reason(follower)
+    aliases = tmp_path / "tiny" / "aliases"
+    aliases.rename(tmp_path / "aliases")
+    await follower.look()
+    assert refused_reason(follower) != told
+    (tmp_path / "aliases").rename(aliases)
+    await follower.look()
+    assert refused_reason(follower) == told
+    assert (refused(metrics), refuses(metrics)) == (1, 1)
 
 
 async def test_a_version_is_not_taken_when_its_alias_has_moved_on_while_it_was_loaded(
@@ -220,24 +234,24 @@ async def test_a_version_is_not_taken_when_its_alias_has_moved_on_while_it_was_l
         return load(location)
 
     repository.promote("tiny@2", "champion")
-    async with following(repository, metrics, load=load_slowly) as (follower, taken):
-        await follower.look()
-        await follower.look()
-        assert not taken
-        assert (follower.serving, follower.refusal) == ("tiny@1", None)
+    follower, taken = following(repository, metrics, load=load_slowly)
+    await follower.look()
+    await follower.look()
+    assert not taken
+    assert (follower.serving, follower.refusal) == ("tiny@1", None)
 
 
 async def test_a_version_whose_folder_vanishes_goes_on_serving(
     repository: ModelRepository, metrics: ServiceMetrics, tmp_path: Path
 ) -> None:
     repository.promote("tiny@2", "champion")
-    async with following(repository, metrics) as (follower, taken):
-        await follower.look()
-        shutil.rmtree(tmp_path / "tiny")
-        await follower.look()
-        taken[0].classifier.check_golden()
-        assert follower.serving == "tiny@2"
-        assert follower.refusal is not None
+    follower, taken = following(repository, metrics)
+    await follower.look()
+    shutil.rmtree(tmp_path / "tiny")
+    await follower.look()
+    taken[0].classifier.check_golden()
+    assert follower.serving == "tiny@2"
+    assert follower.refusal is not None
 
 
 async def test_the_loop_turns_while_a_version_is_loaded(
@@ -250,14 +264,14 @@ async def test_the_loop_turns_while_a_version_is_loaded(
         return load(location)
 
     repository.promote("tiny@2", "champion")
-    async with following(repository, metrics, load=wait_and_load) as (follower, taken):
-        looking = asyncio.create_task(follower.look())
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert not taken
-        released.set()
-        await looking
-        assert [str(version) for version in taken] == ["tiny@2"]
+    follower, taken = following(repository, metrics, load=wait_and_load)
+    looking = asyncio.create_task(follower.look())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not taken
+    released.set()
+    await looking
+    assert [str(version) for version in taken] == ["tiny@2"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files as Linux shows them")
@@ -265,18 +279,18 @@ async def test_fifty_reloads_leave_nothing_behind(
     repository: ModelRepository, metrics: ServiceMetrics
 ) -> None:
     versions: list[weakref.ref[Classifier]] = []
-    async with following(repository, metrics) as (follower, taken):
-        for number in range(50):
-            repository.promote(f"tiny@{2 - number % 2}", "champion")
-            await follower.look()
-            classifier = taken.pop().classifier
-            metrics.model_loaded(classifier.name, classifier.version)
-            versions.append(weakref.ref(classifier))
-            del classifier
-            if number == 1:
-                before = held(metrics)
-        gc.collect()
-        assert held(metrics) == before
+    follower, taken = following(repository, metrics)
+    for number in range(50):
+        repository.promote(f"tiny@{2 - number % 2}", "champion")
+        await follower.look()
+        classifier = taken.pop().classifier
+        metrics.model_loaded(classifier.name, classifier.version)
+        versions.append(weakref.ref(classifier))
+        del classifier
+        if number == 1:
+            before = held(metrics)
+    gc.collect()
+    assert held(metrics) == before
     assert [version() for version in versions] == [None] * 50
     assert swapped(metrics) == 50
 

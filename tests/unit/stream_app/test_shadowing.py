@@ -18,7 +18,7 @@ from stream_app.inference import LoadedVersion, score_listings
 from stream_app.metrics import ServiceMetrics
 from stream_app.preparing import Picture, decode_records, prepare_listings
 from stream_app.settings import ShadowSettings
-from stream_app.shadowing import Offered, Shadow, chosen, compare, in_share
+from stream_app.shadowing import Shadow, chosen, compare, in_share
 from stream_app.stages import Scored
 from tests.tiny_models import TINY_KINDS, picture, write_tiny_bundle
 from tests.unit.stream_app.records import PlainRecord
@@ -157,15 +157,26 @@ async def test_what_it_has_no_time_for_is_dropped(
     assert (await until_settled(shadow, metrics, 32 * 12))["dropped"] == 31 * 12 - 252
 
 
+class PanicException(BaseException):
+    """What a library in Rust raises when it panics."""
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: device-side assert triggered"), PanicException()]
+)
 async def test_a_challenger_that_fails_harms_nobody(
-    champion: LoadedVersion, shadow: Shadow, metrics: ServiceMetrics, monkeypatch: pytest.MonkeyPatch
+    champion: LoadedVersion,
+    shadow: Shadow,
+    metrics: ServiceMetrics,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
 ) -> None:
-    def fail(_offered: Offered, _version: LoadedVersion) -> None:
-        raise RuntimeError("CUDA error: device-side assert triggered")
+    def fail(*_: Any) -> None:
+        raise error
 
     shadow.take(champion)
     with monkeypatch.context() as patch:
-        patch.setattr(shadowing, "compare", fail)
+        patch.setattr(shadowing, "score_listings", fail)
         shadow.offer(published(champion), PICTURES)
         assert (await until_settled(shadow, metrics, 12))["failed"] == 12
     shadow.offer(published(champion), PICTURES)
