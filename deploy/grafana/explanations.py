@@ -97,7 +97,8 @@ EXPLANATIONS = Dashboard(
             (
                 Panel(
                     "Lag",
-                    "Requests in Kafka that are not answered, of the ten partitions that lag most.",
+                    "Requests in Kafka that are not answered, of the ten partitions that lag most at each "
+                    "time.",
                     NUMBER,
                     (
                         Query(

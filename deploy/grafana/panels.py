@@ -94,5 +94,5 @@ def quantiles(histogram: str, *quantiles: float, by: str = "") -> tuple[Query, .
 DEAD_LETTERS = "sum(rate(shelver_dead_letters_total{@}[~]))"
 DEAD_LETTER_SHARE = (
     f"{DEAD_LETTERS} / ({DEAD_LETTERS} + sum(rate(shelver_assigned_total{{@}}[~]))"
-    " + sum(rate(shelver_explained_total{@}[~])) > 0)"
+    " + sum(rate(shelver_explained_total{@}[~])) + sum(rate(shelver_corrections_total{@}[~])) > 0)"
 )

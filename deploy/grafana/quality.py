@@ -64,7 +64,7 @@ QUALITY = Dashboard(
                 ),
                 number(
                     "Versions refused",
-                    "sum(shelver_model_refused{@})",
+                    'sum(shelver_model_refused{@, role="serving"})',
                     NUMBER,
                     "Workers that do not serve the version that is asked for.",
                     limits=(1, 1),
@@ -137,7 +137,9 @@ QUALITY = Dashboard(
                 Panel(
                     "Accuracy where people looked",
                     "Of the latest looked-at listings of a category, the share that people left; the ten "
-                    "worst. People look at what is odd, so it is lower than the accuracy of all.",
+                    "worst at each time. A mean over workers in which each counts the same, however many "
+                    "corrections it has read. People look at what is odd, so it is lower than the accuracy "
+                    "of all.",
                     SHARE,
                     (
                         Query(

@@ -96,8 +96,8 @@ THROUGHPUT = Dashboard(
                 ),
                 Panel(
                     "Categories",
-                    "The ten most assigned categories, by code. A mix that turns over at once is a new feed "
-                    "or a broken one: see drift on the page of quality.",
+                    "The ten most assigned categories at each time, by code. A mix that turns over at once "
+                    "is a new feed or a broken one: see drift on the page of quality.",
                     PER_SECOND,
                     (
                         Query(
@@ -122,8 +122,8 @@ THROUGHPUT = Dashboard(
                 ),
                 Panel(
                     "Lag by partition",
-                    "The ten partitions that lag most. One far above the rest is stuck, or holds a key that "
-                    "has most of the traffic.",
+                    "The ten partitions that lag most at each time. One far above the rest is stuck, or "
+                    "holds a key that has most of the traffic.",
                     NUMBER,
                     (
                         Query(
