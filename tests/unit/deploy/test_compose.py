@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +106,9 @@ def test_brokers_are_looked_for_where_they_listen() -> None:
     advertised = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     inside, here = (listener.partition("://")[2] for listener in advertised.split(","))
     brokers = {
-        service["environment"]["SHELVER_BROKER"] for service in OWN.values() if service.get("environment")
+        service["environment"]["SHELVER_BROKER"]
+        for service in OWN.values()
+        if "SHELVER_BROKER" in service.get("environment", {})
     }
     assert brokers == {f"kafka://{inside}"}
     # Commands outside find it with their defaults.
@@ -137,6 +140,13 @@ def test_the_trainer_makes_what_the_worker_serves(training: str) -> None:
     assert cfg.repository == image_environment()["SHELVER_MODEL_REPOSITORY"]
     assert SERVICES["worker"]["environment"]["SHELVER_MODEL"] == f"{cfg.name}@champion"
     assert cfg.promote == "auto"
+
+
+def test_what_a_training_keeps_is_in_a_volume_and_not_in_memory() -> None:
+    trainer = SERVICES["trainer"]
+    volumes = [volume.split(":")[1] for volume in trainer["volumes"] if not volume.endswith(":ro")]
+    cache = Path({**image_environment(), **trainer["environment"]}["XDG_CACHE_HOME"])
+    assert any(cache.is_relative_to(volume) for volume in volumes)
 
 
 def test_a_stop_is_given_the_time_that_it_takes() -> None:
