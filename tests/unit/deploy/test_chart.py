@@ -125,6 +125,9 @@ class TestValues:
             ("image__digest", "latest"),
             ("model__name", "fusion@"),
             ("settings", {"MAX_BATCH": 1}),
+            ("settings", {"metrics_port": 9200}),  # probes and the Service ask on 9102
+            ("settings", {"metrics_host": "127.0.0.1"}),
+            ("autoscaling__explanationLagThreshold", 0),
             ("env", [{"name": "SHELVER_MAX_BATCH", "value": "1"}]),
             ("podDisruptionBudget__maxUnavailable", 0),
             ("stopSeconds", 0),
@@ -297,9 +300,11 @@ class TestRendered:
         assert scaled["maxReplicaCount"] <= int(environment["SHELVER_TOPIC_PARTITIONS"])
         assert "replicas" not in only("Deployment", documents)["spec"]
         triggers = [trigger["metadata"] for trigger in scaled["triggers"]]
-        assert {trigger["topic"] for trigger in triggers} == {
-            environment["SHELVER_PRODUCT_LISTED_TOPIC"],
-            environment["SHELVER_EXPLANATION_REQUESTED_TOPIC"],
+        assert {trigger["topic"]: int(trigger["lagThreshold"]) for trigger in triggers} == {
+            environment["SHELVER_PRODUCT_LISTED_TOPIC"]: VALUES["autoscaling"]["lagThreshold"],
+            environment["SHELVER_EXPLANATION_REQUESTED_TOPIC"]: VALUES["autoscaling"][
+                "explanationLagThreshold"
+            ],
         }
         for trigger in triggers:
             assert trigger["consumerGroup"] == environment["SHELVER_GROUP"]
@@ -397,6 +402,7 @@ class TestRendered:
             ("model.repository.url=s3://models", "are both set"),
             ("settings.group=other", "is said by a value of its own"),
             ("settings.MAX_BATCH=1", "does not match pattern"),
+            ("settings.metrics_port=9200", "metrics_port"),
         ],
     )
     def test_what_cannot_go_together_is_refused(self, values: str, reason: str) -> None:
