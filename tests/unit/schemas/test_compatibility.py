@@ -59,7 +59,7 @@ def test_there_is_a_released_schema_of_every_message() -> None:
 def test_messages_keep_the_promises_of_the_last_release(name: str) -> None:
     released = json.loads((RELEASED / f"{name}.schema.json").read_text(encoding="utf-8"))
     broken = broken_promises(released, SCHEMAS[name], direction_of(name))
-    assert not broken, "see CONTRIBUTING.md, Messages: " + "; ".join(broken)
+    assert not broken, "see CONTRIBUTING.md, A message that changes: " + "; ".join(broken)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
