@@ -1,4 +1,4 @@
-"""Every command that the pages about deployment show: its files, services, options and values exist."""
+"""Every command for containers that the pages show: its files, services, options and values exist."""
 
 import re
 import shlex
@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.deployment import CHART, COMPOSE, DEPLOY, compose_file, instructions, manifests
+from tests.deployment import CHART, COMPOSE, DEPLOY, compose_file, instructions, last, manifests
 from tests.shelver_commands import parse
 
 PROJECT = DEPLOY.parent
 PAGES = (PROJECT / ".docs" / "deployment.md", CHART / "README.md")
+OTHER_PAGES = (PROJECT / "README.md", PROJECT / ".docs" / "runbook.md")
 COMPOSE_COMMENTS = re.findall(r"^# {3}(docker compose .*)$", COMPOSE.read_text(), re.MULTILINE)
 DOCKERFILE_COMMENTS = re.findall(
     r"^# {3}(docker build .*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE
@@ -23,8 +24,12 @@ def commands() -> Iterator[str]:
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             yield from block.replace("\\\n", " ").strip().splitlines()
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    yield from re.findall(r"^(?:docker compose|helm) .*$", readme, re.MULTILINE)
+    for page in OTHER_PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        yield from (
+            found.strip()
+            for found in re.findall(r"^ *(?:docker compose|helm|kubectl) .*$", text, re.MULTILINE)
+        )
     yield from (*COMPOSE_COMMENTS, *DOCKERFILE_COMMENTS)
 
 
@@ -57,11 +62,18 @@ def _compose(words: list[str]) -> None:
             pass
         case ["up", "--detach", "--scale", scaled]:
             assert scaled.partition("=")[0] in services
-        case ["logs", "--follow", service]:
+        case ["logs", "--follow", service] | ["logs", "--tail", _, service] | ["ps", service]:
             assert service in services
+        case ["run", "--rm", "--env", variable, *rest]:
+            assert variable == f"SHELVER_BROKER={services['worker']['environment']['SHELVER_BROKER']}"
+            _compose(["run", "--rm", *rest])
         case ["run", "--rm", service, *command]:
             assert "entrypoint" not in services[service]
             parse(command)
+        case ["exec", service, program, *_]:
+            assert service in services
+            # What they are told is checked with the rest of the runbook.
+            assert program == "python" or program in services["topics"]["command"][-1]
         case _:
             raise AssertionError(words)
 
@@ -80,9 +92,15 @@ def _helm(words: list[str]) -> None:
 
 
 def _kubectl(words: list[str]) -> None:
-    verb, option, file = words
-    assert (verb, option) == ("apply", "-f")
-    assert all(document["apiVersion"] for document in manifests((PROJECT / file).read_text()))
+    match words:
+        case ["apply", "-f", file]:
+            assert all(document["apiVersion"] for document in manifests((PROJECT / file).read_text()))
+        case ["port-forward", "deployment/shelver", port]:
+            assert port == last("EXPOSE")
+        case ["exec", "deployment/shelver", "--", "shelver", *command]:
+            parse(command)
+        case _:
+            raise AssertionError(words)
 
 
 KINDS: dict[str, Callable[[list[str]], None]] = {

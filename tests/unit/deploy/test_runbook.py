@@ -2,6 +2,10 @@
 
 import re
 import shlex
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -20,7 +24,7 @@ ALERTS: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rule
 COMMANDS = [
     line.strip()
     for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
-    for line in block.splitlines()
+    for line in block.replace("\\\n", " ").splitlines()
     if line.strip()
 ] + [
     " ".join(span.split())
@@ -67,17 +71,37 @@ def test_a_command_of_ours_is_one_with_the_options_it_has(command: str) -> None:
 
 
 def test_commands_of_kafka_have_the_options_they_have() -> None:
-    used = [shlex.split(each) for each in COMMANDS if each.startswith("kafka-")]
+    programs = [each.rpartition("/opt/kafka/bin/")[2] for each in COMMANDS]
+    used = [shlex.split(each) for each in programs if each.startswith("kafka-")]
     assert {words[0] for words in used} == set(KAFKA)
     for name, *words in used:
         assert {word for word in words if word.startswith("--")} <= set(KAFKA[name].split())
 
 
 def test_every_command_is_of_a_known_kind() -> None:
-    assert {each.split()[0] for each in COMMANDS} == {"shelver", "curl", "docker", *KAFKA}
+    assert {each.split()[0] for each in COMMANDS} == {"shelver", "curl", "docker", "kubectl", *KAFKA}
     assert {each for each in COMMANDS if each.startswith("curl")} == {
         f"curl -s http://127.0.0.1:9102/{path}" for path in ("healthz", "readyz", "metrics")
     }
+
+
+def test_what_stands_for_curl_prints_the_answer_of_a_worker_that_is_not_ready() -> None:
+    (command,) = (each for each in COMMANDS if "python -c" in each)
+    with HTTPServer(("127.0.0.1", 0), _NotReady) as server:
+        threading.Thread(target=server.handle_request).start()
+        code = shlex.split(command)[-1].replace("9102", str(server.server_port))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "/readyz says why\n"
+
+
+class _NotReady(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(f"{self.path} says why".encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_settings_that_are_named_exist() -> None:
