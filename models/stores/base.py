@@ -13,7 +13,7 @@ from models.errors import ModelError, RepositoryError
 __all__ = ["ALIASES_FOLDER", "Listing", "VersionStore", "without_secrets"]
 
 ALIASES_FOLDER: Final = "aliases"
-_USER: Final = re.compile(r"//[^/@\s]*@")
+_USER: Final = re.compile(r"//[^/\s]*@")
 _QUERY: Final = re.compile(r"\?[^\s'\"]*")
 _SHOWN_CHARACTERS: Final = 300
 

@@ -1,6 +1,7 @@
 """Local copies of versions that are kept elsewhere: each whole or not there, checked before it is used."""
 
 import hashlib
+import math
 import os
 import secrets
 import shutil
@@ -21,6 +22,9 @@ Fetch = Callable[[Path, Collection[str]], object]
 
 KEPT_VERSIONS: Final = 5
 """Whole copies kept of a model; of more, those that were not used for the longest time are removed."""
+
+KEPT_OUTLINES: Final = 100
+"""As `KEPT_VERSIONS`, of copies without weights, which lists of versions are made of."""
 
 _OUTLINE: Final = ".outline"
 _ABANDONED_SECONDS: Final = 3600.0
@@ -66,6 +70,9 @@ class VersionCache:
                 place = self._place(name, version, read_plain_file(whole / MANIFEST_FILE))
                 with suppress(OSError):  # there already: the same files
                     whole.rename(place)
+                _note_use(place)
+                with suppress(OSError):  # the version is published, whatever becomes of the others
+                    self._prune(name)
             finally:
                 shutil.rmtree(whole, ignore_errors=True)
 
@@ -89,29 +96,43 @@ class VersionCache:
         if files is not None:
             place = place.with_name(place.name + _OUTLINE)
         with self._faults():
+            _note_use(place)  # before the check, which takes its time: nobody removes it meanwhile
             if not _is_sound(place, sealed, files):
                 _fill(place, sealed, fetch, files)
+                _note_use(place)
                 self._prune(name)
-            os.utime(place)
         return place
 
     def _place(self, name: str, version: str, sealed: bytes) -> Path:
         return self._root / name / f"{version}-{hashlib.sha256(sealed).hexdigest()[:16]}"
 
     def _prune(self, name: str) -> None:
-        """Remove copies beyond the limit, and what killed processes have left."""
-        abandoned, copies = [], []
-        for path in (self._root / name).iterdir():
+        """Remove copies beyond the limits, and what killed processes have left."""
+        staged, outlines, copies = [], [], []
+        for path in sorted((self._root / name).iterdir(), key=_used_at, reverse=True):
             if path.name.startswith("."):
-                abandoned.append(path)
-            elif not path.name.endswith(_OUTLINE):
+                staged.append(path)
+            elif path.name.endswith(_OUTLINE):
+                outlines.append(path)
+            else:
                 copies.append(path)
-        with suppress(FileNotFoundError):  # another process prunes, too
-            oldest = time.time() - _ABANDONED_SECONDS
-            abandoned = [path for path in abandoned if path.stat().st_mtime < oldest]
-            copies.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in (*abandoned, *copies[KEPT_VERSIONS:]):
+        oldest = time.time() - _ABANDONED_SECONDS
+        abandoned = [path for path in staged if _used_at(path) < oldest]
+        for path in (*abandoned, *copies[KEPT_VERSIONS:], *outlines[KEPT_OUTLINES:]):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _note_use(place: Path) -> None:
+    with suppress(OSError):  # a cache that may only be read serves all the same
+        os.utime(place)
+
+
+def _used_at(path: Path) -> float:
+    """When something was last used, seconds since 1970; infinity where another process has removed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _fill(place: Path, sealed: bytes, fetch: Fetch, files: Collection[str] | None) -> None:

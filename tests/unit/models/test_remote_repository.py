@@ -63,6 +63,7 @@ def test_a_url_that_nobody_knows_is_told(url: str) -> None:
         ("s3://bucket/models", "s3://bucket/models"),
         ("ftp://ann:secret@host/models", "ftp://host/models"),
         ("https://host/models?X-Amz-Signature=secret&x=1", "https://host/models"),
+        ("s3://user:p@ss@host/models", "s3://host/models"),
         ("no way to 'https://u:secret@host/a?secret', sorry", "no way to 'https://host/a', sorry"),
     ],
 )
