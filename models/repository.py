@@ -137,16 +137,22 @@ class ModelRepository:
     def history(self, name: str, alias: str) -> tuple[str, ...]:
         """The version that an alias means, then up to 20 that it meant before, newest first.
 
-        Empty where there is no such alias, or a damaged one.
+        Empty where there is no such alias.
 
         Raises:
-            RepositoryError: the name is not one a model can have, or the root cannot be read.
+            RepositoryError: the name is not one a model can have, the alias is damaged, or the root cannot be
+                read.
         """
-        _check_name(name)
-        try:
-            return _parsed_history(self._store.read_alias(name, alias))
-        except FileNotFoundError:
+        content = self._alias_content(name, alias)
+        if content is None:
             return ()
+        versions = _parsed_history(content)
+        if not versions:
+            raise RepositoryError(
+                f"alias {name}@{alias} in {self.root} must hold numbers of versions, one a line, not "
+                f"{content[:40]!r}; promote one with --force"
+            )
+        return versions
 
     def next_version(self, name: str) -> str:
         """The number the next version gets: above every number there is or an alias points to.
@@ -157,7 +163,7 @@ class ModelRepository:
         listing = self._listing(name)
         taken = _numbers(listing.entries)
         for alias in _alias_names(listing):
-            taken += self.history(name, alias)
+            taken += self._readable_history(name, alias)
         return str(1 + max(map(int, taken), default=0))
 
     def publish(self, name: str, writer: Callable[[Path, str], object]) -> ModelLocation:
@@ -240,7 +246,7 @@ class ModelRepository:
                 f"{LATEST!r} always is the highest version"
             )
         location = self.resolve(spec)
-        before = self.history(location.name, alias)
+        before = self._readable_history(location.name, alias)
         if before[:1] != (location.version,):
             self._write_alias(location.name, alias, (location.version, *before))
         return location
@@ -275,18 +281,21 @@ class ModelRepository:
 
     def _aliased(self, name: str, alias: str) -> tuple[str, ...]:
         """As `history`, of an alias that there must be."""
+        versions = self.history(name, alias)
+        if not versions:
+            raise self._unknown(ModelSpec(name, alias=alias), "")
+        return versions
+
+    def _readable_history(self, name: str, alias: str) -> tuple[str, ...]:
+        """As `history`, empty where the alias is damaged too."""
+        return _parsed_history(self._alias_content(name, alias) or b"")
+
+    def _alias_content(self, name: str, alias: str) -> bytes | None:
         _check_name(name)
         try:
-            content = self._store.read_alias(name, alias)
-        except FileNotFoundError as error:
-            raise self._unknown(ModelSpec(name, alias=alias), "") from error
-        versions = _parsed_history(content)
-        if not versions:
-            raise RepositoryError(
-                f"alias {name}@{alias} in {self.root} must hold numbers of versions, one a line, not "
-                f"{content[:40]!r}; promote one"
-            )
-        return versions
+            return self._store.read_alias(name, alias)
+        except FileNotFoundError:
+            return None
 
     def _number(self, wanted: ModelSpec) -> str:
         """The number of the version, which may not exist; empty where a model has none."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream_app.commands.finite import finite
+
 if TYPE_CHECKING:
     from stream_app.backfill_planning import BackfillOptions, BackfillProgress
     from stream_app.backfill_ranges import Offsets
@@ -34,8 +36,12 @@ def backfill(
         str | None,
         typer.Option(help="Version to score with: name@version or name@alias.  [env: SHELVER_MODEL]"),
     ] = None,
-    share: Annotated[float, typer.Option(min=0.01, max=1, help="Of the time that it may work.")] = 0.25,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Most listings a second.")] = None,
+    share: Annotated[
+        float, typer.Option(min=0.01, max=1, callback=finite, help="Of the time that it may work.")
+    ] = 0.25,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, callback=finite, help="Most listings a second.")
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin again, not where an earlier run came to.")
     ] = False,
@@ -143,6 +149,7 @@ def _chosen(
     group = wanted.pop("group") or f"shelver-backfill-{version.name}-{version.version}"
     options = BackfillOptions(version, begin, group=group, **wanted)
     options.check(settings)
+    options.check(load_settings(**overrides | {"product_listed_topic": None}))  # --topic is not the workers'
     threads = settings.inference_threads or 1
     return settings.model_copy(update={"inference_threads": threads}), options
 

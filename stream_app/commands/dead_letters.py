@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.dead_letters import Reason, Stage, read_failure
+from stream_app.commands.finite import finite
 from stream_app.commands.times import parse_since
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def replay_letters(
     topic: Source = None,
     since: Since = None,
     limit: Limit = None,
-    rate: Annotated[float, typer.Option(min=0.001, help="Letters a second.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=0.001, callback=finite, help="Letters a second.")] = 10.0,
     max_attempts: Annotated[
         int, typer.Option(min=2, help="Letters tried so often are left alone; a first failure is one.")
     ] = 3,

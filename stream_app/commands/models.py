@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.promotion import DEFAULT_TOLERANCE, check_not_worse
+from stream_app.commands.finite import finite
 from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def promote(
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0, max=1, help="Weighted F1 that the version may lack.")
+        float, typer.Option(min=0, max=1, callback=finite, help="Weighted F1 that the version may lack.")
     ] = DEFAULT_TOLERANCE,
     force: Annotated[bool, typer.Option("--force", help="Promote without a comparison.")] = False,
     root: Root = DEFAULT_ROOT,
@@ -118,8 +119,8 @@ def promote(
 
     Every byte and the golden scores of the version are checked. Both versions are compared on the same rows:
     those held out, where these are the same, or of a catalogue, which takes --data. The first version of an
-    alias is compared with none, nor is one that becomes `challenger`, which never serves. Workers that follow
-    the alias take the version over.
+    alias is compared with none, nor is one that becomes `challenger`, which never serves. An alias that is
+    damaged is not set anew without --force. Workers that follow the alias take the version over.
 
     Raises:
         ModelError: there is no such version, it is damaged, it scores worse, or there are no rows to compare
@@ -130,10 +131,11 @@ def promote(
 
     repository = open_repository(root, cache)
     location = repository.resolve(model)
-    previous = next(iter(repository.history(location.name, alias)), None)
+    must_compare = alias != CHALLENGER and not force
+    previous = _previous(repository, location.name, alias, is_needed=must_compare)
     verify_bundle(location.folder)
     comparison = None
-    if previous not in (None, location.version) and alias != CHALLENGER and not force:
+    if must_compare and previous not in (None, location.version):
         comparison = _compared(repository, location, f"{location.name}@{previous}", data)
         check_not_worse(comparison, str(location), f"{location.name}@{previous}", tolerance)
     repository.promote(f"{location.name}@{location.version}", alias)
@@ -259,6 +261,24 @@ def _line(summary: VersionSummary) -> tuple[str, ...]:
     rows = "-" if summary.rows is None else f"{summary.rows}"
     written = summary.created_at or summary.error or ""
     return summary.name, summary.version, ", ".join(summary.aliases), score, rows, written
+
+
+def _previous(repository: ModelRepository, name: str, alias: str, *, is_needed: bool) -> str | None:
+    """The version that an alias means; None where there is none, or nobody needs to know of a damaged one.
+
+    Raises:
+        PromotionError: it is needed, and the alias is damaged.
+    """
+    from models.errors import PromotionError, RepositoryError
+
+    try:
+        return next(iter(repository.history(name, alias)), None)
+    except RepositoryError as error:
+        if is_needed:
+            raise PromotionError(
+                f"nobody can tell which version {name}@{alias} means, to compare with it: {error}"
+            ) from error
+        return None
 
 
 def _compared(

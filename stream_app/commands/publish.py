@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream_app.commands.finite import finite
+
 if TYPE_CHECKING:
     from stream_app.catalogue_publishing import Progress
 
@@ -24,7 +26,8 @@ def publish(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Ask for an explanation of each.")] = False,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Listings a second; as fast as it goes by default.")
+        float | None,
+        typer.Option(min=0.001, callback=finite, help="Listings a second; as fast as it goes by default."),
     ] = None,
     broker: Annotated[
         str | None, typer.Option(help="Kafka brokers, kafka://host:port.  [env: SHELVER_BROKER]")

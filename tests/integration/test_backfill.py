@@ -347,6 +347,7 @@ async def test_what_cannot_be_done_is_one_line_that_says_what_to_do(
         (("--since", "soon"), "--since 'soon' is no time"),
         (("--offset", "0", "--model", "demo@9"), "there is no demo@9 in"),
         (("--offset", "0", "--group", "shelver"), "group shelver is the workers'"),
+        (("--offset", "0", "--topic", "old", "--output", "product-listed"), "topic product-listed is the"),
         (("--offset", "0", "--output", "category-assigned"), "topic category-assigned is the workers'"),
         (("--offset", "0", "--output", "a", "--dead-letter-topic", "a"), "topic a cannot take answers and"),
     ],

@@ -178,13 +178,20 @@ def test_an_alias_goes_back_to_what_it_meant(models: Models, repository: ModelRe
     assert "there is no small@production" in models("rollback", "small", "--as", "production", code=2)
 
 
-def test_a_damaged_alias_is_mended_by_promoting(models: Models, repository: ModelRepository) -> None:
+def test_a_damaged_alias_is_mended_by_promoting_with_force_alone(
+    models: Models, repository: ModelRepository
+) -> None:
     publish_small(repository)
     repository.promote("small@1", "champion")
     path = Path(repository.root) / "small" / "aliases" / "champion"
     path.unlink()
     path.write_text("one")
-    assert models("promote", "small@1")["previous_version"] is None
+    told = models("promote", "small@1", code=1)
+    assert "nobody can tell which version small@champion means" in told
+    assert "promote one with --force" in told
+    assert path.read_text() == "one"
+    assert models("promote", "small@1", "--as", "production")["version"] == "1"
+    assert models("promote", "small@1", "--force")["previous_version"] is None
     assert repository.resolve("small@champion").version == "1"
 
 
