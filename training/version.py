@@ -28,9 +28,10 @@ from training.fitting import Fitter
 from training.scoring import HeldOutScores
 from training.stacking import Stages
 
-__all__ = ["TrainedVersion", "Training", "log_summary", "publish"]
+__all__ = ["TrainedVersion", "Training", "log_summary", "publish", "repository_of"]
 
 CHAMPION: Final = "champion"
+_OF_THIS_RUN: Final = ("fit_name", "model_cache")
 _STARTS_OF_PATHS: Final = ("/", "./", "../", "~")
 
 
@@ -83,13 +84,22 @@ class TrainedVersion:
         return self.scores.evaluation
 
 
+def repository_of(cfg: DictConfig) -> ModelRepository:
+    """The repository that a run is to end in.
+
+    Raises:
+        models.errors.RepositoryError: its URL is not known, or the library for it is missing.
+    """
+    return ModelRepository(cfg.repository, cache_dir=cfg.model_cache)
+
+
 def publish(cfg: DictConfig, training: Training) -> TrainedVersion:
     """Write the version; it becomes champion as `cfg.promote` says.
 
     Raises:
         models.errors.ModelError: the repository cannot be written.
     """
-    repository = ModelRepository(cfg.repository)
+    repository = repository_of(cfg)
     rows = training.stages.rows
     fingerprint = rows.fingerprint() | _broken_pictures(training.stages)
     metadata = BundleMetadata(
@@ -141,7 +151,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     plain["data"]["root"] = Path(plain["data"]["root"]).name
     plain["repository"] = _place(plain["repository"])
     plain["overrides"] = [_plain_override(each) for each in plain["overrides"]]
-    return {str(key): _without_folders(value) for key, value in plain.items() if key != "fit_name"}
+    return {str(key): _without_folders(value) for key, value in plain.items() if key not in _OF_THIS_RUN}
 
 
 def _broken_pictures(stages: Stages) -> dict[str, int]:

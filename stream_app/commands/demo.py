@@ -7,7 +7,7 @@ import itertools
 import json
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream_app.commands.repository_options import DEFAULT_ROOT, Root
+from stream_app.commands.finite import finite
+from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,8 +38,11 @@ BROKER_TIMESTAMPS = {"log.message.timestamp.type": "LogAppendTime"}
 
 
 def demo(
+    *,
     events: Annotated[int, typer.Option(min=1, max=1_000_000, help="Listings to publish.")] = 200,
-    rate: Annotated[float, typer.Option(min=0.1, help="Listings published a second.")] = 25.0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, callback=finite, help="Listings published a second.")
+    ] = 25.0,
     seed: Annotated[
         int, typer.Option(min=0, help="Which products are drawn; the same for the same seed.")
     ] = 2,
@@ -49,6 +53,7 @@ def demo(
         bool, typer.Option("--json", help="Print the summary as one JSON object, the last line of output.")
     ] = False,
     model_repository: Root = DEFAULT_ROOT,
+    model_cache: Cache = None,
 ) -> None:
     """Show everything on this machine: Kafka, a small model, a worker, events in, categories out.
 
@@ -69,10 +74,11 @@ def demo(
         broker = stack.enter_context(_kafka(folder / "kafka"))
         console.print(f"Kafka runs on {broker.bootstrap}", highlight=False)
         repository = model_repository if "://" in model_repository else str(Path(model_repository).absolute())
-        model = _trained_model(repository, folder, console)
+        model = trained_model(repository, model_cache, folder, console)
         listings = _draw_listings(folder / "products", events, seed)
         console.print(f"Starting a worker with the model {model} ...", highlight=False)
-        worker = stack.enter_context(_worker(broker, model, folder, repository))
+        places = {"model_repository": repository, "model_cache": model_cache}
+        worker = stack.enter_context(_worker(broker, model, folder, places))
         console.print(f"The worker is ready; its metrics are at {worker.url}/metrics", highlight=False)
         summary = _run(broker, worker, listings, rate, console)
         explained = _explain_one(broker, listings, console)
@@ -115,26 +121,25 @@ def _kafka(folder: Path) -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-def _trained_model(repository: str, folder: Path, console: Console) -> ModelLocation:
+def trained_model(repository: str, cache: Path | None, folder: Path, console: Console) -> ModelLocation:
     """Return the newest version of the demo's model; train the first one where there is none."""
-    from models.repository import ModelRepository
-
-    models = ModelRepository(repository)
+    models = open_repository(repository, cache)
     if not models.versions(MODEL):
         console.print(
             "Training a small model on drawn products; the next demo will find it ...", highlight=False
         )
-        _train(repository, folder / "catalogue")
+        _train(repository, cache, folder / "catalogue")
     return models.outline(MODEL)
 
 
-def _train(repository: str, catalogue: Path) -> None:
+def _train(repository: str, cache: Path | None, catalogue: Path) -> None:
     from training.run import compose_config, train
     from training.samples import write_sample_catalogue
 
     write_sample_catalogue(catalogue, NUM_TRAINING_PRODUCTS, TRAINING_SEED)
     config = compose_config(["experiment=demo", f"name={MODEL}"])
     config.data.root, config.repository = str(catalogue), repository
+    config.model_cache = None if cache is None else str(cache)
     train(config)
 
 
@@ -147,10 +152,13 @@ def _draw_listings(folder: Path, num_events: int, seed: int) -> list[ProductList
     return [row.to_listing(f"demo-{number}") for number, row in zip(range(num_events), rows, strict=False)]
 
 
-def _worker(broker: EmbeddedBroker, model: ModelLocation, folder: Path, repository: str) -> WorkerProcess:
+def _worker(
+    broker: EmbeddedBroker, model: ModelLocation, folder: Path, places: Mapping[str, str | Path | None]
+) -> WorkerProcess:
     from stream_app.worker_process import WorkerProcess
 
-    settings: dict[str, Any] = {"broker": broker.url, "model_repository": repository, "model": str(model)}
+    told = {name: place for name, place in places.items() if place is not None}
+    settings: dict[str, Any] = {"broker": broker.url, "model": str(model), **told}
     return WorkerProcess(settings, log_file=folder / "worker.log")
 
 

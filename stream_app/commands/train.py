@@ -47,7 +47,7 @@ def train(
 
     `data.root` is a folder in the challenge's layout, a CSV, TSV, JSON Lines or Parquet file. The groups are
     model, data, text, image, fusion, optimizer, trainer, callbacks, logger and experiment; name, repository,
-    seed, promote and run_dir stand at the top.
+    model_cache, seed, promote and run_dir stand at the top.
 
         shelver train data.root=FOLDER
         shelver train data.root=FOLDER image.weights=mobilenet_v2.pth text.epochs=6
@@ -72,6 +72,8 @@ def train(
             return
         if first and (newest := _newest_version(overrides or ())) is not None:
             typer.echo(f"{newest} is there already, nothing is trained", err=True)
+            if as_json:
+                typer.echo(json.dumps({"model": str(newest), "trained": False}))
             return
         trained = _run(overrides or (), resume, multirun=multirun)
     _report(trained, as_json=as_json, multirun=multirun)
@@ -100,11 +102,11 @@ def _show_config(overrides: Sequence[str]) -> None:
 
 def _newest_version(overrides: Sequence[str]) -> ModelLocation | None:
     """The newest version of the name that would be trained; None where there is none."""
-    from models.repository import ModelRepository
     from training.run import compose_config
+    from training.version import repository_of
 
     cfg = compose_config(overrides)
-    models = ModelRepository(cfg.repository)
+    models = repository_of(cfg)
     return models.outline(cfg.name) if models.versions(cfg.name) else None
 
 
@@ -137,6 +139,7 @@ def _result(trained: TrainedVersion) -> dict[str, Any]:
     evaluation = trained.evaluation
     return {
         "model": str(trained.location),
+        "trained": True,
         "champion": trained.is_champion,
         "rows": evaluation.rows,
         "weighted_f1": evaluation.weighted_f1,

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -107,6 +107,25 @@ def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
 def test_an_unknown_option_is_wrong_usage() -> None:
     assert run("--loud") == 2
     assert run("--log-level", "loud", "demo") == 2
+
+
+@pytest.mark.parametrize("number", ["inf", "nan"])
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("backfill",), "--rate"),
+        (("backfill",), "--share"),
+        (("dead-letters", "replay"), "--rate"),
+        (("demo",), "--rate"),
+        (("models", "promote", "fusion"), "--tolerance"),
+        (("publish", "rows.csv"), "--rate"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(
+    words: Sequence[str], option: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words, option, number) == 2
+    assert f"Invalid value for '{option}'" in capsys.readouterr().err
 
 
 def test_a_command_is_imported_when_it_is_called(add_command: Callable[[str, Any], None]) -> None:

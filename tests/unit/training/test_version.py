@@ -1,5 +1,7 @@
 """What a version keeps of its configuration can be used on another machine, and tells nothing of this one."""
 
+import pytest
+
 from training.run import compose_config
 from training.version import plain_config
 
@@ -35,3 +37,12 @@ def test_of_a_repository_behind_a_url_neither_user_nor_password_is_kept() -> Non
     plain = plain_config(compose_config(["repository='ftp://ann:secret@host'"]))
     assert plain["repository"] == "host"
     assert "secret" not in str(plain)
+
+
+def test_copies_of_versions_are_where_every_command_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHELVER_MODEL_CACHE", raising=False)
+    assert compose_config().model_cache is None
+    monkeypatch.setenv("SHELVER_MODEL_CACHE", "/srv/copies")
+    cfg = compose_config()
+    assert cfg.model_cache == "/srv/copies"
+    assert "model_cache" not in plain_config(cfg)
