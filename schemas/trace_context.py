@@ -47,11 +47,6 @@ class TraceContext:
     flags: str
     state: str = ""
 
-    @property
-    def is_sampled(self) -> bool:
-        """Whether its sender recorded the trace."""
-        return bool(int(self.flags, 16) & _SAMPLED)
-
     def as_headers(self) -> list[tuple[str, bytes]]:
         """Return the headers that say so."""
         headers = [("traceparent", f"00-{self.trace_id}-{self.span_id}-{self.flags}".encode())]

@@ -44,7 +44,7 @@ class ReplayProgress:
     """How far a replay has come; true also when it was interrupted.
 
     Attributes:
-        num_letters: Stretch to read, those that filters leave out too; an upper bound.
+        num_letters: Letters to read, those that filters leave out too; an upper bound.
         num_read: Of these, how many were read.
         num_replayed: Letters that the brokers confirmed, back in their topic.
         num_known: Letters that were dealt with before.

@@ -1,8 +1,9 @@
 """Log lines on standard error; set up by the command line only.
 
 A module logs with `getLogger(__name__)` and names the event with `extra=named(record, ...)` of
-`stream_app.stages`; both formats print what it says. Never a payload or a secret. In JSON everything on
-standard error is an object a line: warnings, what nobody caught, and the error a command ends with too.
+`stream_app.stages`; both formats print what it says. Never a payload or a secret. In JSON everything that a
+worker writes to standard error is an object a line: warnings, what nobody caught, and the error it ends with
+too. What other commands tell a person there, how far they are and what they did, stays plain text.
 """
 
 from __future__ import annotations

@@ -123,8 +123,3 @@ def test_whatever_comes_only_what_is_valid_goes_on(
     if carried:
         assert re.fullmatch(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", carried[0][1])
         assert trace_headers(carried) == carried
-
-
-@pytest.mark.parametrize(("flags", "is_sampled"), [("00", False), ("01", True), ("02", False), ("03", True)])
-def test_flags_say_whether_the_trace_is_recorded(flags: str, is_sampled: bool) -> None:
-    assert TraceContext(TRACE, SPAN, flags).is_sampled is is_sampled

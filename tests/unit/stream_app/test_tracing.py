@@ -41,7 +41,7 @@ def ids(headers: list[tuple[str, bytes]]) -> tuple[str, str]:
 
 
 def is_sampled(headers: list[tuple[str, bytes]]) -> bool:
-    return context_of(headers).is_sampled
+    return bool(int(context_of(headers).flags, 16) & 1)
 
 
 def link_ids(span: Span) -> list[tuple[str, str]]:
