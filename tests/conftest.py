@@ -33,23 +33,34 @@ CreateTopics = Callable[..., Awaitable[None]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the marker of its folder, so that ``-m unit`` needs no marks in the files."""
+    """Give each test the marker of its folder, so that ``-m unit`` needs no marks in the files.
+
+    Where tests run side by side, those of a folder with services stay in one process, and so do those of a
+    file of any other.
+    """
     for item in items:
         kind = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if kind in KINDS:
             item.add_marker(kind)
+        item.add_marker(pytest.mark.xdist_group(kind if kind in ("integration", "e2e") else str(item.path)))
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All tests run in two processes, as they mostly wait; what somebody chooses runs in this one."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
     """A run that leaves processes behind has failed."""
+    yield
     left = [
         process for process in psutil.Process().children(recursive=True) if not _is_python_helper(process)
     ]
+    told = [f"{process.pid} {' '.join(process.cmdline())[:200]}" for process in left]
     for process in left:
-        print(f"\nleft behind: {process.pid} {' '.join(process.cmdline())[:200]}")
         process.kill()
-    if left:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    assert not told, f"left behind: {told}"
 
 
 def _is_python_helper(process: psutil.Process) -> bool:
