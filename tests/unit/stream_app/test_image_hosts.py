@@ -57,7 +57,7 @@ def test_a_picture_that_came_ends_the_count(clock: FakeClock) -> None:
     pauses.check(DEAD)
 
 
-@pytest.mark.parametrize("reason", set(ImageReason) - {ImageReason.TIMEOUT, ImageReason.UNAVAILABLE})
+@pytest.mark.parametrize("reason", sorted(set(ImageReason) - {ImageReason.TIMEOUT, ImageReason.UNAVAILABLE}))
 def test_faults_of_one_picture_do_not_count_against_its_host(clock: FakeClock, reason: ImageReason) -> None:
     pauses = HostPauses(10.0, clock=clock)
     fail(pauses, 100, reason)
