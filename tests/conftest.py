@@ -33,16 +33,11 @@ CreateTopics = Callable[..., Awaitable[None]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the marker of its folder, so that ``-m unit`` needs no marks in the files.
-
-    Where tests run side by side, those of a folder with services stay in one process, and so do those of a
-    file of any other.
-    """
+    """Give each test the marker of its folder, so that ``-m unit`` needs no marks in the files."""
     for item in items:
         kind = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if kind in KINDS:
             item.add_marker(kind)
-        item.add_marker(pytest.mark.xdist_group(kind if kind in ("integration", "e2e") else str(item.path)))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -65,6 +65,7 @@ def repository(demo_repository: Path, tmp_path: Path) -> Path:
         golden=bundle.golden.products,
         metrics=bundle.metrics,
         data_fingerprint=bundle.manifest.data_fingerprint,
+        card="# Fusion\n",
     )
     for version in ("1", "2"):
         folder = root / MODEL / version
