@@ -44,10 +44,10 @@ def _announce(kafka: EmbeddedBroker, *, keeps_data: bool) -> None:
         if keeps_data
         else "lost at the end; name a folder with --data to keep them"
     )
-    typer.echo(f"Kafka {KAFKA_VERSION} on {kafka.bootstrap}")
     typer.echo(
         f"SHELVER_BROKER={kafka.url}; topics are {kept}; log in {kafka.log_file}; Ctrl-C stops it.", err=True
     )
+    typer.echo(f"Kafka {KAFKA_VERSION} on {kafka.bootstrap}")
 
 
 @contextmanager
