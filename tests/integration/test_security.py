@@ -384,7 +384,7 @@ async def test_dead_letters_are_listed_and_replayed_with_the_acls_of_the_readme_
     await publish(secured.kafka.bootstrap, NAMES.dead, [(b"1", b"no JSON", [*dead_letter_headers(failure)])])
     replayer = secured.environment("scram", username="replayer")
     needed = [acl for acl in ACLS if acl.user == "replayer"]
-    assert len(needed) == 4
+    assert len(needed) == 5
     for acl in needed:
         done = await ended(run(replayer, "dead-letters", "replay"))
         assert done.code == 2
