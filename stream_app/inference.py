@@ -91,7 +91,7 @@ class LoadedVersion:
         loaded = cls(classifier, BatchCap(on_retry), cascade=settings.cascade)
         classifier.check_golden()
         warm_up(classifier, max_batch, loaded.cap)
-        logger.info("loaded %s on %s", loaded, device)
+        logger.info("loaded %s on %s", str(loaded), device)
         if loaded.cascade is not None:
             logger.info("pictures are skipped: %s", loaded.cascade)
         return loaded

@@ -136,7 +136,8 @@ class ModelFollower:
         self._take(loaded)
         self._told.swapped()
         self._is_served()
-        logger.info("%s serves, before it was %s", loaded, before or "nothing")
+        # By name: a handler that keeps its records would keep the version.
+        logger.info("%s serves, before it was %s", self.serving, before or "nothing")
 
     def _is_served(self) -> None:
         self._retry.forget()

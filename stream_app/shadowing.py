@@ -182,7 +182,7 @@ class Shadow:
         try:
             found = await loop.run_in_executor(self._thread, compare, offered, version)
         except Exception as error:
-            logger.warning("the challenger %s failed: %s: %s", version, type(error).__name__, error)
+            logger.warning("the challenger %s failed: %s: %s", str(version), type(error).__name__, error)
             self._metrics.shadow_left_out(ShadowOutcome.FAILED, len(offered.listings))
             return
         self._metrics.shadow_compared(found.num_same, found.confidence_differences)

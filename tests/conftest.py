@@ -3,9 +3,12 @@
 import asyncio
 import gc
 import hashlib
+import logging
 import os
 import shutil
 import signal
+import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import version as distribution_version
@@ -17,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from stream_app.broker import EmbeddedBroker
+from stream_app.logs import LIBRARY_LOGGERS
 
 # A shell that starts a run in the background has its programs ignore Ctrl-C, and theirs as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,6 +71,22 @@ def _leaks_belong_to_their_test(request: pytest.FixtureRequest) -> Iterator[None
     yield
     if request.node.get_closest_marker("unit") is None:
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_as_before() -> Iterator[None]:
+    """Undo what a command run in this process does to logs, which the tests after it would feel."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook
+    levels = {name: logging.getLogger(name).level for name in LIBRARY_LOGGERS}
+    yield
+    sys.excepthook, threading.excepthook = hooks
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, library_level in levels.items():
+        logging.getLogger(name).setLevel(library_level)
+    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture(scope="session")

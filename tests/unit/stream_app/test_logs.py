@@ -6,7 +6,6 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -31,21 +30,6 @@ def record(message: str = "hello", name: str = "stream_app.pipeline", **extra: o
     made.created = 1764057600.5
     vars(made).update(extra)
     return made
-
-
-@pytest.fixture
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    hooks = sys.excepthook, threading.excepthook
-    levels = {name: logging.getLogger(name).level for name in LIBRARY_LOGGERS}
-    yield
-    sys.excepthook, threading.excepthook = hooks
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, library_level in levels.items():
-        logging.getLogger(name).setLevel(library_level)
-    logging.captureWarnings(capture=False)
 
 
 def test_a_text_line_names_time_level_logger_and_event() -> None:
@@ -116,7 +100,6 @@ def test_the_memory_for_repeats_is_bounded() -> None:
     assert len(repeats._seen) <= 1_000
 
 
-@pytest.mark.usefixtures("restored_logging")
 class TestConfigureLogs:
     def test_lines_go_to_the_current_standard_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         configure_logs(LogSettings())

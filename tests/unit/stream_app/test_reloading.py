@@ -276,8 +276,9 @@ async def test_the_loop_turns_while_a_version_is_loaded(
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files as Linux shows them")
 async def test_fifty_reloads_leave_nothing_behind(
-    repository: ModelRepository, metrics: ServiceMetrics
+    repository: ModelRepository, metrics: ServiceMetrics, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)  # its handler keeps every record
     versions: list[weakref.ref[Classifier]] = []
     follower, taken = following(repository, metrics)
     for number in range(50):
@@ -290,6 +291,7 @@ async def test_fifty_reloads_leave_nothing_behind(
         if number == 1:
             before = held(metrics)
     gc.collect()
+    assert len(caplog.records) >= 50
     assert held(metrics) == before
     assert [version() for version in versions] == [None] * 50
     assert swapped(metrics) == 50
