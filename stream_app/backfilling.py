@@ -23,6 +23,7 @@ from stream_app.catalogue_publishing import DeliveryError
 from stream_app.codecs import require_codecs
 from stream_app.drift import DriftWatch
 from stream_app.duty_cycle import DutyCycle
+from stream_app.garbage import spare_what_is_loaded
 from stream_app.image_fetching import ImageFetcher
 from stream_app.inference import Inference, LoadedVersion
 from stream_app.lanes import Turn
@@ -165,6 +166,7 @@ async def run_backfill(
         cycle = DutyCycle(options.share, options.per_second)
         lane = RestingLane(chosen, parts, cycle, on_room=run.room.set)
         owned.callback(lane.close)
+        owned.enter_context(spare_what_is_loaded())
         await run.go(lane, stopping, chosen.commit_interval_seconds)
 
 

@@ -20,6 +20,7 @@ from stream_app.correction_lane import CorrectionLane
 from stream_app.drift import DriftWatch
 from stream_app.explanation_lane import ExplanationLane
 from stream_app.fetching import Flow, GroupMember, WholeFetchApp, assigned_partitions, group_is_joined
+from stream_app.garbage import spare_what_is_loaded
 from stream_app.gpu_watch import open_gpu, watch_gpu
 from stream_app.health import HealthReport, HealthServer
 from stream_app.image_fetching import ImageFetcher
@@ -172,6 +173,7 @@ class Service:
             settings.category_corrected_topic, CorrectionLane(settings, parts, listings, on_room=on_room)
         )
         self._watch_progress()
+        owned.enter_context(spare_what_is_loaded())
 
     def _resolving(self, name: str) -> Callable[[], ModelLocation]:
         """Look a name up in the repository, again and again; a version that was seen costs nothing more."""
