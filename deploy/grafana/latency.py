@@ -11,6 +11,7 @@ from deploy.grafana.panels import (
     Row,
     number,
     quantiles,
+    ratio,
 )
 
 LATENCY = Dashboard(
@@ -37,8 +38,10 @@ LATENCY = Dashboard(
                 ),
                 number(
                     "Within a second",
-                    'sum(rate(shelver_event_latency_seconds_bucket{@, le="1.0"}[~])) / '
-                    "(sum(rate(shelver_event_latency_seconds_count{@}[~])) > 0)",
+                    ratio(
+                        'sum(rate(shelver_event_latency_seconds_bucket{@, le="1.0"}[~]))',
+                        "sum(rate(shelver_event_latency_seconds_count{@}[~]))",
+                    ),
                     SHARE,
                     "Share of listings answered within a second.",
                 ),
@@ -100,8 +103,10 @@ LATENCY = Dashboard(
                     SECONDS,
                     (
                         Query(
-                            "sum by (stage) (rate(shelver_stage_seconds_sum{@}[~])) / "
-                            "(sum by (stage) (rate(shelver_stage_seconds_count{@}[~])) > 0)",
+                            ratio(
+                                "sum by (stage) (rate(shelver_stage_seconds_sum{@}[~]))",
+                                "sum by (stage) (rate(shelver_stage_seconds_count{@}[~]))",
+                            ),
                             "{{stage}}",
                         ),
                     ),

@@ -79,6 +79,11 @@ def number(
     )
 
 
+def ratio(part: str, whole: str) -> str:
+    """A part of a whole; nothing, instead of a division by 0, while the whole is 0."""
+    return f"{part} / ({whole} > 0)"
+
+
 def quantiles(histogram: str, *quantiles: float, by: str = "") -> tuple[Query, ...]:
     """Quantiles of a histogram, of all chosen workers together."""
     labels, legend = (f"{by}, le", f"{{{{{by}}}}} ") if by else ("le", "")
@@ -92,7 +97,15 @@ def quantiles(histogram: str, *quantiles: float, by: str = "") -> tuple[Query, .
 
 
 DEAD_LETTERS = "sum(rate(shelver_dead_letters_total{@}[~]))"
-DEAD_LETTER_SHARE = (
-    f"{DEAD_LETTERS} / ({DEAD_LETTERS} + sum(rate(shelver_assigned_total{{@}}[~]))"
-    " + sum(rate(shelver_explained_total{@}[~])) + sum(rate(shelver_corrections_total{@}[~])) > 0)"
+DEAD_LETTERS_NOW = number(
+    "Dead letters",
+    ratio(
+        DEAD_LETTERS,
+        f"{DEAD_LETTERS} + sum(rate(shelver_assigned_total{{@}}[~])) "
+        "+ sum(rate(shelver_explained_total{@}[~])) + sum(rate(shelver_corrections_total{@}[~]))",
+    ),
+    SHARE,
+    "Share of what came out that is a dead letter.",
+    limits=(0.01, 0.05),
+    alert="ShelverDeadLetterShare",
 )

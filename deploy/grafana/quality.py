@@ -1,7 +1,7 @@
 """How good the categories are, as far as that can be seen without labels, and with those that people give."""
 
 from deploy.grafana.panels import (
-    DEAD_LETTER_SHARE,
+    DEAD_LETTERS_NOW,
     NUMBER,
     PER_SECOND,
     SHARE,
@@ -11,11 +11,11 @@ from deploy.grafana.panels import (
     Row,
     number,
     quantiles,
+    ratio,
 )
 
-UNSURE = (
-    'sum(rate(shelver_confidence_bucket{@, le="0.5"}[~])) / (sum(rate(shelver_confidence_count{@}[~])) > 0)'
-)
+CONFIDENCES = "sum(rate(shelver_confidence_count{@}[~]))"
+UNSURE = ratio('sum(rate(shelver_confidence_bucket{@, le="0.5"}[~]))', CONFIDENCES)
 
 QUALITY = Dashboard(
     "shelver-quality",
@@ -48,20 +48,15 @@ QUALITY = Dashboard(
                 ),
                 number(
                     "Corrected",
-                    'sum(increase(shelver_corrections_total{@, outcome="corrected"}[1h])) / '
-                    '(sum(increase(shelver_corrections_total{@, outcome=~"confirmed|corrected"}[1h])) > 0)',
+                    ratio(
+                        'sum(increase(shelver_corrections_total{@, outcome="corrected"}[1h]))',
+                        'sum(increase(shelver_corrections_total{@, outcome=~"confirmed|corrected"}[1h]))',
+                    ),
                     SHARE,
                     "Share of the categories that people looked at in the last hour and changed.",
                     alert="ShelverAccuracyLow",
                 ),
-                number(
-                    "Dead letters",
-                    DEAD_LETTER_SHARE,
-                    SHARE,
-                    "Share of what came out that is a dead letter.",
-                    limits=(0.01, 0.05),
-                    alert="ShelverDeadLetterShare",
-                ),
+                DEAD_LETTERS_NOW,
                 number(
                     "Versions refused",
                     'sum(shelver_model_refused{@, role="serving"})',
@@ -91,8 +86,8 @@ QUALITY = Dashboard(
                     (
                         Query(UNSURE, "at most .5"),
                         Query(
-                            '1 - sum(rate(shelver_confidence_bucket{@, le="0.9"}[~])) / '
-                            "(sum(rate(shelver_confidence_count{@}[~])) > 0)",
+                            "1 - "
+                            + ratio('sum(rate(shelver_confidence_bucket{@, le="0.9"}[~]))', CONFIDENCES),
                             "above .9",
                         ),
                     ),
@@ -204,8 +199,10 @@ QUALITY = Dashboard(
                     SHARE,
                     (
                         Query(
-                            'sum(rate(shelver_shadow_events_total{@, outcome="same"}[~])) / '
-                            '(sum(rate(shelver_shadow_events_total{@, outcome=~"same|different"}[~])) > 0)',
+                            ratio(
+                                'sum(rate(shelver_shadow_events_total{@, outcome="same"}[~]))',
+                                'sum(rate(shelver_shadow_events_total{@, outcome=~"same|different"}[~]))',
+                            ),
                             "same category",
                         ),
                     ),

@@ -2,8 +2,8 @@
 
 from deploy.grafana.panels import (
     BYTES,
-    DEAD_LETTER_SHARE,
     DEAD_LETTERS,
+    DEAD_LETTERS_NOW,
     NUMBER,
     PER_SECOND,
     SECONDS,
@@ -13,6 +13,7 @@ from deploy.grafana.panels import (
     Query,
     Row,
     number,
+    ratio,
 )
 
 THROUGHPUT = Dashboard(
@@ -58,14 +59,7 @@ THROUGHPUT = Dashboard(
                     limits=(60, 300),
                     alert="ShelverRecordsWait",
                 ),
-                number(
-                    "Dead letters",
-                    DEAD_LETTER_SHARE,
-                    SHARE,
-                    "Share of what came out that is a dead letter.",
-                    limits=(0.01, 0.05),
-                    alert="ShelverDeadLetterShare",
-                ),
+                DEAD_LETTERS_NOW,
             ),
         ),
         Row(
@@ -163,9 +157,11 @@ THROUGHPUT = Dashboard(
                     SHARE,
                     (
                         Query(
-                            "sum by (instance) (rate(shelver_batch_size_sum{@}[~])) / (sum by (instance) "
-                            "(rate(shelver_batch_size_count{@}[~])) > 0) / on (instance) "
-                            "max by (instance) (shelver_batch_limit_records{@})",
+                            ratio(
+                                "sum by (instance) (rate(shelver_batch_size_sum{@}[~]))",
+                                "sum by (instance) (rate(shelver_batch_size_count{@}[~]))",
+                            )
+                            + " / on (instance) max by (instance) (shelver_batch_limit_records{@})",
                             "{{instance}}",
                         ),
                     ),
@@ -221,8 +217,10 @@ THROUGHPUT = Dashboard(
                     SHARE,
                     (
                         Query(
-                            'sum(rate(shelver_image_lookups_total{@, outcome!="miss"}[~])) / '
-                            "(sum(rate(shelver_image_lookups_total{@}[~])) > 0)",
+                            ratio(
+                                'sum(rate(shelver_image_lookups_total{@, outcome!="miss"}[~]))',
+                                "sum(rate(shelver_image_lookups_total{@}[~]))",
+                            ),
                             "kept or shared",
                         ),
                     ),
@@ -234,8 +232,11 @@ THROUGHPUT = Dashboard(
                     SHARE,
                     (
                         Query(
-                            'sum by (modality) (rate(shelver_evidence_lookups_total{@, outcome!="miss"}[~])) '
-                            "/ (sum by (modality) (rate(shelver_evidence_lookups_total{@}[~])) > 0)",
+                            ratio(
+                                "sum by (modality) "
+                                '(rate(shelver_evidence_lookups_total{@, outcome!="miss"}[~]))',
+                                "sum by (modality) (rate(shelver_evidence_lookups_total{@}[~]))",
+                            ),
                             "{{modality}}",
                         ),
                     ),
