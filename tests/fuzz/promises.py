@@ -17,8 +17,9 @@ from schemas.corrections import CategoryCorrected
 from schemas.errors import MessageError
 from schemas.explanations import ExplanationRequested
 from schemas.products import ImageReference, ProductListed
-from stream_app.image_urls import check_url, is_fetchable, origin, parse_url, read_url
 from stream_app.preparing import product_of
+from stream_app.web.errors import FetchError, FetchReason
+from stream_app.web.urls import check_url, is_fetchable, origin, parse_url, read_url
 
 __all__ = ["HEADERS_FOLLOW", "keep_picture_promises", "keep_record_promises"]
 
@@ -121,7 +122,7 @@ def _read_address(text: str) -> None:
         try:
             address = parse_url(url, allow_http=True)
             check_url(address.join(read_url(text)), allow_http=False)
-        except ImageError as error:
+        except FetchError as error:
             _check_told(error)
         else:
             assert address.raw_host
@@ -129,8 +130,8 @@ def _read_address(text: str) -> None:
             assert len(origin(address)) < 200
 
 
-def _check_told(error: ImageError) -> None:
-    assert isinstance(error.reason, ImageReason)
+def _check_told(error: ImageError | FetchError) -> None:
+    assert isinstance(error.reason, ImageReason | FetchReason)
     assert len(str(error)) < 400
 
 

@@ -10,6 +10,7 @@ import schemas.errors
 import stream_app.catalogue_publishing
 import stream_app.errors
 import stream_app.kafka_distribution
+import stream_app.web.errors
 import training
 from models.errors import NonFiniteScoresError
 from schemas.dead_letters import Reason, Stage, read_failure
@@ -40,6 +41,9 @@ END_THE_COMMAND = {
 LEAVE_A_FLAG = {models.errors.ImageError}
 """The product is classified without its picture, and says so."""
 
+BEFORE_AN_EVENT = {stream_app.web.errors.FetchError}
+"""Nothing was listed yet: a picture's reason says so, or whoever asked for a page is told."""
+
 PACKAGES = ("schemas.", "models.", "training.", "stream_app.")
 
 ROOTS = {ShelverError, schemas.errors.MessageError, models.errors.ModelError}
@@ -58,7 +62,7 @@ def test_every_error_of_an_event_is_in_the_table() -> None:
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     ours = {kind for kind in leaves(ShelverError) if kind.__module__.startswith(PACKAGES)}
-    assert ours - set(FAILURES) == END_THE_COMMAND | LEAVE_A_FLAG | ROOTS
+    assert ours - set(FAILURES) == END_THE_COMMAND | LEAVE_A_FLAG | BEFORE_AN_EVENT | ROOTS
 
 
 @pytest.mark.parametrize(

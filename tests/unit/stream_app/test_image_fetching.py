@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from models.errors import ImageError, ImageReason
-from stream_app.image_budget import ByteBudget
 from stream_app.image_cache import ImageLookup
 from stream_app.image_fetching import ImageFetcher, ImageFetchSettings
-from stream_app.image_hosts import HostPauses
-from stream_app.image_urls import parse_url
+from stream_app.web.budget import ByteBudget
+from stream_app.web.errors import FetchError, FetchReason
+from stream_app.web.hosts import HostPauses
+from stream_app.web.urls import parse_url
 from tests.picture_server import PICTURE, PRIVATE, PUBLIC, PictureServer, redirect, response
 from tests.strategies import damaged
 
@@ -256,8 +257,9 @@ class TestRedirects:
         async with PictureServer(redirect("http://example.com/1.jpg")) as server:
             fetcher = ImageFetcher(settings(image_allow_http=False))
             await fetcher.start()
-            with pytest.raises(ImageError, match="scheme 'http' is not allowed"):
-                await fetcher._request(fetcher._pool(), URL(server.url()), ByteBudget(1_000))
+            web = fetcher._web
+            with pytest.raises(FetchError, match="scheme 'http' is not allowed"):
+                await web._request(web._pool(), URL(server.url()), ByteBudget(1_000))
             await fetcher.close()
 
 
@@ -483,7 +485,7 @@ class TestBatches:
         def parse(url: str, **more: Any) -> URL:
             return parse_url(url, **more) if "1.jpg" in url else URL(str(1 // 0))
 
-        monkeypatch.setattr("stream_app.image_fetching.parse_url", parse)
+        monkeypatch.setattr("stream_app.web.fetching.parse_url", parse)
         async with PictureServer(response()) as server, ImageFetcher(settings()) as fetcher:
             found = await fetcher.fetch_all([server.url("/1.jpg"), server.url("/2.jpg")])
         assert list(found.values()) == [PICTURE, ImageReason.UNAVAILABLE]
@@ -615,6 +617,11 @@ class TestTime:
                 ImageReason.TIMEOUT
             }
             assert await fetcher.fetch(quick.url()) == PICTURE
+
+
+@pytest.mark.parametrize("reason", FetchReason)
+def test_a_picture_has_every_reason_that_a_fetch_has(reason: FetchReason) -> None:
+    assert ImageReason(reason).value == reason.value
 
 
 async def test_a_name_that_does_not_exist_is_unavailable() -> None:

@@ -1,8 +1,8 @@
-"""How many bytes the pictures of one batch may take together (pure)."""
+"""How many bytes may be fetched together (pure)."""
 
 from __future__ import annotations
 
-from models.errors import ImageError, ImageReason
+from stream_app.web.errors import FetchError, FetchReason
 
 __all__ = ["ByteBudget"]
 
@@ -22,11 +22,11 @@ class ByteBudget:
         """Count bytes that have come.
 
         Raises:
-            ImageError: `too_large`; they are not counted.
+            FetchError: `too_large`; they are not counted.
         """
         if self.num_bytes + num_bytes > self._max_bytes:
-            raise ImageError(
-                ImageReason.TOO_LARGE, f"the pictures of its batch have more than {self._max_bytes} bytes"
+            raise FetchError(
+                FetchReason.TOO_LARGE, f"what is fetched together has more than {self._max_bytes} bytes"
             )
         self.num_bytes += num_bytes
 

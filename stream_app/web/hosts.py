@@ -1,4 +1,4 @@
-"""Which picture servers are left alone for a while because they do not answer (pure)."""
+"""Which servers are left alone for a while because they do not answer (pure)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from yarl import URL
 
-from models.errors import ImageError, ImageReason
-from stream_app.image_urls import origin
+from stream_app.web.errors import FetchError, FetchReason
+from stream_app.web.urls import origin
 
 __all__ = ["HostPauses"]
 
 
 class HostPauses:
-    """Remembers picture servers that do not answer, so that one of them cannot slow every batch.
+    """Remembers servers that do not answer, so that one of them cannot slow everything.
 
     After `FAILURES_BEFORE_PAUSE` timeouts or failed connections in a row a host is left alone for a while;
-    its pictures are unavailable at once then. At most `MAX_HOSTS` are remembered.
+    its addresses are unavailable at once then. At most `MAX_HOSTS` are remembered.
 
     Args:
         pause_seconds: how long; 0 leaves no host alone.
@@ -33,18 +33,18 @@ class HostPauses:
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def check(self, address: URL) -> None:
-        """Raise ImageError while the host is left alone."""
+        """Raise FetchError while the host is left alone."""
         num_failures, last = self._failures.get(origin(address), (0, 0.0))
         if num_failures >= self.FAILURES_BEFORE_PAUSE and self._clock() - last < self._pause_seconds:
-            raise ImageError(
-                ImageReason.UNAVAILABLE,
+            raise FetchError(
+                FetchReason.UNAVAILABLE,
                 f"{origin(address)} failed {num_failures} times in a row and is left alone "
                 f"for {self._pause_seconds:g} s",
             )
 
-    def failed(self, address: URL, reason: ImageReason) -> None:
+    def failed(self, address: URL, reason: FetchReason) -> None:
         """Take note of a failure, if it is the kind a pause can spare."""
-        if reason not in (ImageReason.TIMEOUT, ImageReason.UNAVAILABLE):
+        if reason not in (FetchReason.TIMEOUT, FetchReason.UNAVAILABLE):
             return
         host = origin(address)
         num_failures, _ = self._failures.pop(host, (0, 0.0))

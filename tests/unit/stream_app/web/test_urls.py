@@ -7,8 +7,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from models.errors import ImageError, ImageReason
-from stream_app.image_urls import (
+from stream_app.web.errors import FetchError, FetchReason
+from stream_app.web.urls import (
     check_url,
     host_is_allowed,
     host_pattern,
@@ -130,33 +130,33 @@ def test_a_plain_host_is_not_odd(host: str) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", ImageReason.INVALID_URL),
-        ("images/1.jpg", ImageReason.INVALID_URL),
-        ("//example.com/1.jpg", ImageReason.INVALID_URL),
-        ("http://example.com/1.jpg", ImageReason.BLOCKED),
-        ("file:///etc/passwd", ImageReason.BLOCKED),
-        ("ftp://example.com/1.jpg", ImageReason.BLOCKED),
-        ("data:image/png;base64,AAAA", ImageReason.BLOCKED),
-        ("http+unix://%2Ftmp%2Fsocket/x", ImageReason.BLOCKED),
-        ("https://user:secret@example.com/1.jpg", ImageReason.BLOCKED),
+        ("", FetchReason.INVALID_URL),
+        ("images/1.jpg", FetchReason.INVALID_URL),
+        ("//example.com/1.jpg", FetchReason.INVALID_URL),
+        ("http://example.com/1.jpg", FetchReason.BLOCKED),
+        ("file:///etc/passwd", FetchReason.BLOCKED),
+        ("ftp://example.com/1.jpg", FetchReason.BLOCKED),
+        ("data:image/png;base64,AAAA", FetchReason.BLOCKED),
+        ("http+unix://%2Ftmp%2Fsocket/x", FetchReason.BLOCKED),
+        ("https://user:secret@example.com/1.jpg", FetchReason.BLOCKED),
         ("https://@example.com/1.jpg", None),
-        ("https:///1.jpg", ImageReason.INVALID_URL),
-        ("https://[::1/1.jpg", ImageReason.INVALID_URL),
-        ("https://a[b]@", ImageReason.INVALID_URL),
-        ("https://a[b]@shop.example/", ImageReason.INVALID_URL),
-        ("https://example.com:99999/1.jpg", ImageReason.INVALID_URL),
-        ("https://example.com:x/1.jpg", ImageReason.INVALID_URL),
-        ("https://127.1/1.jpg", ImageReason.BLOCKED),
-        ("https://" + "a" * 9_000, ImageReason.INVALID_URL),
+        ("https:///1.jpg", FetchReason.INVALID_URL),
+        ("https://[::1/1.jpg", FetchReason.INVALID_URL),
+        ("https://a[b]@", FetchReason.INVALID_URL),
+        ("https://a[b]@shop.example/", FetchReason.INVALID_URL),
+        ("https://example.com:99999/1.jpg", FetchReason.INVALID_URL),
+        ("https://example.com:x/1.jpg", FetchReason.INVALID_URL),
+        ("https://127.1/1.jpg", FetchReason.BLOCKED),
+        ("https://" + "a" * 9_000, FetchReason.INVALID_URL),
         ("HTTPS://example.com/1.jpg", None),
         ("  https://example.com/é.jpg?a=ü#x\n", None),
     ],
 )
-def test_a_url_is_checked_before_any_connection(url: str, reason: ImageReason | None) -> None:
+def test_a_url_is_checked_before_any_connection(url: str, reason: FetchReason | None) -> None:
     if reason is None:
         assert parse_url(url, allow_http=False).host == "example.com"
         return
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(FetchError) as caught:
         parse_url(url, allow_http=False)
     assert caught.value.reason is reason
     assert "secret" not in str(caught.value)
@@ -167,10 +167,10 @@ def test_http_is_allowed_only_when_asked_for() -> None:
 
 
 @given(st.text() | st.text().map("https://{}".format) | st.text().map("https://[{}".format))
-def test_any_text_is_a_url_or_an_image_error(text: str) -> None:
+def test_any_text_is_a_url_or_a_fetch_error(text: str) -> None:
     try:
         address = parse_url(text, allow_http=True)
-    except ImageError as error:
+    except FetchError as error:
         message = str(error)
         event(error.reason)
     else:
@@ -207,12 +207,12 @@ def test_hosts_are_compared_in_one_form(pattern: str, host: str, allowed: bool) 
     if allowed:
         assert parse_url(str(address), allow_http=False, allowed_hosts=[host_pattern(pattern)])
         return
-    with pytest.raises(ImageError, match="is not among the allowed hosts") as caught:
+    with pytest.raises(FetchError, match="is not among the allowed hosts") as caught:
         parse_url(str(address), allow_http=False, allowed_hosts=[host_pattern(pattern)])
-    assert caught.value.reason is ImageReason.BLOCKED
+    assert caught.value.reason is FetchReason.BLOCKED
 
 
-def test_a_joined_url_that_is_refused_late_is_an_image_error() -> None:
-    with pytest.raises(ImageError) as caught:
+def test_a_joined_url_that_is_refused_late_is_a_fetch_error() -> None:
+    with pytest.raises(FetchError) as caught:
         check_url(URL("https://example.com/").join(URL("//a:b", encoded=True)), allow_http=False)
-    assert caught.value.reason is ImageReason.INVALID_URL
+    assert caught.value.reason is FetchReason.INVALID_URL

@@ -1,4 +1,4 @@
-"""Which URLs and addresses a picture may be fetched from (pure): public ones, and what the operator allows.
+"""Which URLs and addresses may be fetched from (pure): public ones, and what the operator allows.
 
 Sources: IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890), RFC 6052 for NAT64. The tables
 are written out because `ipaddress.is_global` differs between releases of Python and calls multicast global.
@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from yarl import URL
 
-from models.errors import ImageError, ImageReason
+from stream_app.web.errors import FetchError, FetchReason
 
 __all__ = [
     "Network",
@@ -66,7 +66,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def parse_url(url: str, *, allow_http: bool, allowed_hosts: Sequence[str] = ()) -> URL:
-    """Read a URL as written by a producer and check what can be checked before any connection.
+    """Read a URL as somebody wrote it and check what can be checked before any connection.
 
     Args:
         url: as it was written.
@@ -74,12 +74,12 @@ def parse_url(url: str, *, allow_http: bool, allowed_hosts: Sequence[str] = ()) 
         allowed_hosts: what `host_pattern` gave; only these hosts are allowed, or all when there are none.
 
     Raises:
-        ImageError: `invalid_url` when it is none, `blocked` when its scheme, credentials, host or spelling of
+        FetchError: `invalid_url` when it is none, `blocked` when its scheme, credentials, host or spelling of
             the host are not allowed.
     """
     if len(url) > MAX_URL_CHARACTERS:
-        raise ImageError(
-            ImageReason.INVALID_URL, f"a URL of {len(url)} characters; {MAX_URL_CHARACTERS} are allowed"
+        raise FetchError(
+            FetchReason.INVALID_URL, f"a URL of {len(url)} characters; {MAX_URL_CHARACTERS} are allowed"
         )
     return check_url(read_url(url.strip()), allow_http=allow_http, allowed_hosts=allowed_hosts)
 
@@ -88,24 +88,24 @@ def check_url(address: URL, *, allow_http: bool, allowed_hosts: Sequence[str] = 
     """Return the URL when its scheme, credentials and host are allowed; used again for each redirect.
 
     Raises:
-        ImageError: as `parse_url`.
+        FetchError: as `parse_url`.
     """
     _read_parts(address)
     schemes = ("https", "http") if allow_http else ("https",)
     if not address.scheme:
-        raise ImageError(ImageReason.INVALID_URL, "a relative URL; it must begin with https://")
+        raise FetchError(FetchReason.INVALID_URL, "a relative URL; it must begin with https://")
     if address.scheme not in schemes:
-        raise ImageError(
-            ImageReason.BLOCKED, f"scheme {address.scheme[:20]!r} is not allowed: {' or '.join(schemes)}"
+        raise FetchError(
+            FetchReason.BLOCKED, f"scheme {address.scheme[:20]!r} is not allowed: {' or '.join(schemes)}"
         )
     if not address.raw_host:
-        raise ImageError(ImageReason.INVALID_URL, "the URL names no host")
+        raise FetchError(FetchReason.INVALID_URL, "the URL names no host")
     if address.raw_user is not None or address.raw_password is not None:
-        raise ImageError(ImageReason.BLOCKED, f"{origin(address)}: a URL with a password is not allowed")
+        raise FetchError(FetchReason.BLOCKED, f"{origin(address)}: a URL with a password is not allowed")
     if is_odd_literal(address.raw_host):
-        raise ImageError(ImageReason.BLOCKED, f"{origin(address)}: write an address as four decimal numbers")
+        raise FetchError(FetchReason.BLOCKED, f"{origin(address)}: write an address as four decimal numbers")
     if allowed_hosts and not host_is_allowed(address.raw_host, allowed_hosts):
-        raise ImageError(ImageReason.BLOCKED, f"{origin(address)} is not among the allowed hosts")
+        raise FetchError(FetchReason.BLOCKED, f"{origin(address)} is not among the allowed hosts")
     return address
 
 
@@ -144,7 +144,7 @@ def read_url(text: str) -> URL:
     """Return a URL that may be relative.
 
     Raises:
-        ImageError: it is none.
+        FetchError: it is none.
     """
     try:
         address = URL(text)
@@ -162,12 +162,12 @@ def _read_parts(address: URL) -> None:
         raise _not_a_url(error) from error
 
 
-def _not_a_url(error: Exception) -> ImageError:
-    return ImageError(ImageReason.INVALID_URL, f"not a URL: {str(error)[:100]}")
+def _not_a_url(error: Exception) -> FetchError:
+    return FetchError(FetchReason.INVALID_URL, f"not a URL: {str(error)[:100]}")
 
 
 def origin(address: URL) -> str:
-    """Return scheme, host and port for messages: paths and queries of picture URLs carry signatures."""
+    """Return scheme, host and port for messages: paths and queries may carry signatures."""
     return f"{address.scheme}://{(address.raw_host or '')[:100]}:{address.port}"
 
 

@@ -1,18 +1,18 @@
-"""The pictures of a batch are bounded together."""
+"""What is fetched together is bounded."""
 
 import pytest
 
-from models.errors import ImageError, ImageReason
-from stream_app.image_budget import ByteBudget
+from stream_app.web.budget import ByteBudget
+from stream_app.web.errors import FetchError, FetchReason
 
 
 def test_bytes_are_taken_up_to_the_limit_and_no_further() -> None:
     budget = ByteBudget(100)
     budget.take(60)
     budget.take(40)
-    with pytest.raises(ImageError, match="more than 100 bytes") as caught:
+    with pytest.raises(FetchError, match="more than 100 bytes") as caught:
         budget.take(1)
-    assert caught.value.reason is ImageReason.TOO_LARGE
+    assert caught.value.reason is FetchReason.TOO_LARGE
     assert budget.num_bytes == 100
 
 

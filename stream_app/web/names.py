@@ -1,4 +1,4 @@
-"""The names of picture servers to addresses, by the system's name service."""
+"""The names of servers to addresses, by the system's name service."""
 
 import asyncio
 import socket
@@ -9,14 +9,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 __all__ = ["SystemResolver"]
 
 NUM_RESOLVER_THREADS = 32
-"""A name whose servers do not answer holds one for tens of seconds, whatever deadline its picture has."""
+"""A name whose servers do not answer holds one for tens of seconds, whatever deadline a request has."""
 
 
 class SystemResolver(AbstractResolver):
     """The system's name service in threads of its own, so that slow names hold up nothing but other names."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(NUM_RESOLVER_THREADS, thread_name_prefix="image-names")
+        self._threads = ThreadPoolExecutor(NUM_RESOLVER_THREADS, thread_name_prefix="web-names")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
