@@ -27,7 +27,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["STEPS", "Step", "TracedText", "clean", "clean_and_cut", "clean_and_trace"]
+__all__ = ["STEPS", "Step", "TracedText", "clean", "clean_and_cut", "clean_and_trace", "shown"]
 
 MAX_RAW_CHARACTERS: Final = 4_000_000
 """Code points of a text as received that are searched for `data:` URIs."""
@@ -82,6 +82,16 @@ def clean_and_trace(text: str, *, max_characters: int) -> "TracedText":
     """What `clean_and_cut` makes of a text, and where each of its code points was; several times as slow."""
     traced, _ = _cut(TracedText.of(text), max_characters, TracedText.after)
     return traced
+
+
+def shown(text: str, *, max_characters: int) -> str:
+    """The first `max_characters` code points of a text as people read it: steps 1 to 4, and single spaces.
+
+    Markup, entities and what is invisible are gone; letters are as they were. Time as `clean_and_cut`.
+    """
+    raw = reduce(lambda current, step: step(current), _UNBURDEN, text[:MAX_RAW_CHARACTERS])
+    whole = reduce(lambda current, step: step(current), _SHOW, raw[: max_characters * _MAX_MARKUP])
+    return whole[:max_characters].rstrip()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,41 @@
+"""The JSON in a page's scripts, as broken as shops write it (pure)."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any, Final
+
+__all__ = ["read_json"]
+
+_DECODER: Final = json.JSONDecoder(strict=False)  # line breaks within strings are common
+_START: Final = re.compile(r"[{\[]")
+_WRAPPING: Final = re.compile(r"<!\[CDATA\[|\]\]>|<!--|-->")
+_TRAILING_COMMA: Final = re.compile(r",\s*(?=[}\]])")
+
+
+def read_json(text: str) -> Any:
+    """The first object or array in a script, or None when there is none that can be read.
+
+    Marks of comments and CDATA around it, what follows it, trailing commas and entities for its quotes are
+    put up with. Time and memory are linear in the length of the text; nesting beyond Python's recursion limit
+    is not read.
+    """
+    for attempt in (_as_written, _mended):
+        try:
+            return attempt(text)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _as_written(text: str) -> Any:
+    start = _START.search(text)
+    return _DECODER.raw_decode(text, start.start())[0] if start else None
+
+
+def _mended(text: str) -> Any:
+    if '"' not in text:
+        text = html.unescape(text)
+    return _as_written(_TRAILING_COMMA.sub("", _WRAPPING.sub("", text)))
