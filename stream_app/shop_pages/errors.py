@@ -36,7 +36,7 @@ class PageReason(StrEnum):
     NO_PRODUCT = "no_product"
     """The page does not say what product it is about."""
     UNREADABLE = "unreadable"
-    """Our own code failed on it."""
+    """It takes too much time or memory, or our own code fails on it."""
 
 
 _BY_HAND: Final = "or fill in title, description and picture by hand"
@@ -64,4 +64,5 @@ class PageError(ShelverError):
 
     def __init__(self, reason: PageReason, problem: str) -> None:
         self.reason = reason
+        self.problem = problem
         super().__init__(f"{problem}; {_ADVICE[reason]}")

@@ -22,7 +22,7 @@ from stream_app.shop_pages.products import Found, ListedProduct, PageSource
 from stream_app.shop_pages.schema_org import Products, read_products
 from stream_app.shop_pages.shops import adapted
 from stream_app.shop_pages.titles import squashed, without_clutter
-from stream_app.web.fetching import Answer
+from stream_app.web.answers import Answer
 from stream_app.web.urls import origin
 
 __all__ = ["read_page"]

@@ -24,10 +24,10 @@ class ShopPageSettings(BaseModel):
         10.0, gt=0, le=60, description="Longest time for one page of a shop, all redirects included."
     )
     shop_page_max_bytes: int = Field(
-        3 * 2**20, ge=1024, le=16 * 2**20, description="Largest page of a shop that is read, in bytes."
+        3 * 2**20, ge=1024, le=8 * 2**20, description="Largest page of a shop that is read, in bytes."
     )
-    shop_page_threads: int = Field(
-        2, ge=1, le=16, description="Pages of shops whose products are looked for at a time."
+    shop_page_processes: int = Field(
+        2, ge=1, le=16, description="Pages of shops that are read at a time, each in a process of its own."
     )
     shop_page_allow_http: bool = Field(
         default=False, description="Read pages from http:// URLs too; only https:// ones by default."

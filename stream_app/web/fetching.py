@@ -23,6 +23,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from stream_app.web.answers import Answer
 from stream_app.web.budget import ByteBudget
 from stream_app.web.errors import FetchError, FetchReason
 from stream_app.web.hosts import HostPauses
@@ -31,7 +32,7 @@ from stream_app.web.responses import BlockedAddressError, check_response, fetch_
 from stream_app.web.slots import HostSlots
 from stream_app.web.urls import Network, check_url, is_fetchable, origin, parse_url, read_url
 
-__all__ = ["Answer", "FetchLimits", "WebFetcher"]
+__all__ = ["FetchLimits", "WebFetcher"]
 
 READ_BYTES = 65_536
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -68,21 +69,6 @@ class FetchLimits:
     allow_http: bool
     allowed_hosts: tuple[str, ...]
     allowed_networks: tuple[Network, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server sent.
-
-    Attributes:
-        address: where it came from, behind all redirects.
-        content_type: the header of that name as sent, or empty.
-        body: at least one byte.
-    """
-
-    address: URL
-    content_type: str
-    body: bytes
 
 
 class WebFetcher:
