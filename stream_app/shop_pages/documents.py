@@ -29,7 +29,7 @@ class Document:
     """
 
     def __init__(self, address: URL, text: str) -> None:
-        self.address = address
+        self.address = address.with_fragment(None)
         parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
         try:
             root = etree.fromstring(text.encode("utf-8", "replace"), parser)

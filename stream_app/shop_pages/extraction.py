@@ -80,8 +80,11 @@ def _schema_org(document: Document) -> dict[PageSource, Products]:
 
 
 def _own(found: list[Found], document: Document) -> Found | None:
-    """The product that the page is about: the only one, else that with its address, else with its title."""
-    if len(found) > 1:
+    """The product that the page is about: the only one, else that with its address, else with its title.
+
+    Several of one name are one.
+    """
+    if len({squashed(each.title) for each in found}) > 1:
         found = _with_address_of(document, found) or _with_title_of(document, found)
     return reduce(Found.completed_by, found) if found else None
 

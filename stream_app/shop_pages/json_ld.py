@@ -22,20 +22,23 @@ def read_json(text: str) -> Any:
     put up with. Time and memory are linear in the length of the text; nesting beyond Python's recursion limit
     is not read.
     """
-    for attempt in (_as_written, _mended):
+    for mend in (_as_it_is, _unwrapped, _without_trailing_commas):
         try:
-            return attempt(text)
+            text = mend(text)
+            start = _START.search(text)
+            return _DECODER.raw_decode(text, start.start())[0] if start else None
         except (ValueError, RecursionError):
             continue
     return None
 
 
-def _as_written(text: str) -> Any:
-    start = _START.search(text)
-    return _DECODER.raw_decode(text, start.start())[0] if start else None
+def _as_it_is(text: str) -> str:
+    return text
 
 
-def _mended(text: str) -> Any:
-    if '"' not in text:
-        text = html.unescape(text)
-    return _as_written(_TRAILING_COMMA.sub("", _WRAPPING.sub("", text)))
+def _unwrapped(text: str) -> str:
+    return _WRAPPING.sub("", text if '"' in text else html.unescape(text))
+
+
+def _without_trailing_commas(text: str) -> str:
+    return _TRAILING_COMMA.sub("", text)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import asdict
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
+from pydantic import TypeAdapter
 from yarl import URL
 
 from stream_app.shop_pages.errors import PageError, PageReason
 from stream_app.shop_pages.extraction import read_page
-from stream_app.shop_pages.products import ListedProduct, PageSource
+from stream_app.shop_pages.products import ListedProduct
 from stream_app.web.answers import Answer
 
 __all__ = ["packed", "product_of"]
@@ -25,6 +26,15 @@ MAX_MEMORY_BYTES: Final = 2 * 2**30
 """Of addresses, most of which are never touched."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    reason: PageReason
+    problem: str
+
+
+_OUTCOME: Final[TypeAdapter[ListedProduct | _Refusal]] = TypeAdapter(ListedProduct | _Refusal)
+
+
 def packed(answer: Answer) -> bytes:
     """An answer as this process reads it."""
     head = {"address": str(answer.address), "content_type": answer.content_type}
@@ -32,18 +42,16 @@ def packed(answer: Answer) -> bytes:
 
 
 def product_of(output: bytes) -> ListedProduct:
-    """The product that this process wrote.
+    """The product that this process wrote; nothing that it wrote is taken on trust.
 
     Raises:
-        PageError: it wrote an error.
+        PageError: it wrote a refusal.
         ValueError: it wrote something else.
     """
-    told = json.loads(output)
-    if "reason" in told:
-        raise PageError(PageReason(told["reason"]), told["problem"])
-    return ListedProduct(
-        **{**told, "image_urls": tuple(told["image_urls"]), "source": PageSource(told["source"])}
-    )
+    outcome = _OUTCOME.validate_json(output)
+    if isinstance(outcome, _Refusal):
+        raise PageError(outcome.reason, outcome.problem)
+    return outcome
 
 
 def main() -> None:
@@ -52,7 +60,7 @@ def main() -> None:
     head, _, body = sys.stdin.buffer.read().partition(b"\n")
     told = json.loads(head)
     answer = Answer(URL(told["address"], encoded=True), told["content_type"], body)
-    sys.stdout.write(json.dumps(_told(answer)))
+    sys.stdout.buffer.write(_OUTCOME.dump_json(_outcome(answer)))
 
 
 def limit_resources() -> None:
@@ -66,11 +74,11 @@ def limit_resources() -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
-def _told(answer: Answer) -> dict[str, Any]:
+def _outcome(answer: Answer) -> ListedProduct | _Refusal:
     try:
-        return asdict(read_page(answer))
+        return read_page(answer)
     except PageError as error:
-        return {"reason": error.reason, "problem": error.problem}
+        return _Refusal(error.reason, error.problem)
 
 
 if __name__ == "__main__":

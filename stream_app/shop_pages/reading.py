@@ -95,15 +95,12 @@ async def _read_apart(answer: Answer) -> ListedProduct:
         if process.returncode is None:
             process.kill()
             await process.communicate()
-    if process.returncode != 0:
-        logger.warning(
-            "the process for %s ended with %s: %s",
-            where,
-            process.returncode,
-            complaint[-2_000:].decode(errors="replace"),
-        )
-        raise PageError(PageReason.UNREADABLE, f"{where} cannot be read within bounds")
-    return product_of(output)
+    try:
+        return product_of(output)
+    except ValueError as error:
+        complaints = complaint[-2_000:].decode(errors="replace")
+        logger.warning("the process for %s ended with %s: %s", where, process.returncode, complaints)
+        raise PageError(PageReason.UNREADABLE, f"{where} cannot be read within bounds") from error
 
 
 def _environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ __all__ = ["is_price", "squashed", "trimmed", "without_clutter"]
 
 _SEPARATOR: Final = re.compile(r"(\s+[-\u2013\u2014:\u00b7\u2022\u00bb]\s+|\s*\|\s*)")
 _AMOUNT: Final = r"(?:[\u20ac$\u00a3]\s?\d[\d\s.,]*|\d[\d\s.,]*(?:\u20ac|eur\b|euros?\b|\$|\u00a3)\s?\d{0,2})"
-_PRICE: Final = re.compile(rf"(?:prix|price)?\s*:?\s*{_AMOUNT}", re.IGNORECASE)
+_PRICE: Final = re.compile(rf"(?:prix|price)?\s*:?\s*{_AMOUNT}|prix|price", re.IGNORECASE)
 _FOR_A_PRICE: Final = re.compile(
     rf"\s+(?:\u00e0 partir de|\u00e0|d\u00e8s|pour|from|for|at)\s+{_AMOUNT}$", re.IGNORECASE
 )
@@ -36,7 +36,7 @@ def trimmed(title: str, is_clutter: Callable[[str], bool]) -> str:
 
 
 def is_price(text: str) -> bool:
-    """Say whether a text is an amount of money and nothing else."""
+    """Say whether a text is an amount of money, or announces one, and nothing else."""
     return _PRICE.fullmatch(text.strip()) is not None
 
 

@@ -10,6 +10,7 @@ import schemas.errors
 import stream_app.catalogue_publishing
 import stream_app.errors
 import stream_app.kafka_distribution
+import stream_app.shop_pages.errors
 import stream_app.web.errors
 import training
 from models.errors import NonFiniteScoresError
@@ -41,7 +42,7 @@ END_THE_COMMAND = {
 LEAVE_A_FLAG = {models.errors.ImageError}
 """The product is classified without its picture, and says so."""
 
-BEFORE_AN_EVENT = {stream_app.web.errors.FetchError}
+BEFORE_AN_EVENT = {stream_app.shop_pages.errors.PageError, stream_app.web.errors.FetchError}
 """Nothing was listed yet: a picture's reason says so, or whoever asked for a page is told."""
 
 PACKAGES = ("schemas.", "models.", "training.", "stream_app.")
