@@ -25,7 +25,7 @@ class Document:
 
     Args:
         address: where the page came from.
-        text: the page; a tree takes up to 50 times as many bytes.
+        text: the page; a tree takes up to 80 times as many bytes.
     """
 
     def __init__(self, address: URL, text: str) -> None:

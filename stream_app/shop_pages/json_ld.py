@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from typing import Any, Final
@@ -37,7 +36,7 @@ def _as_it_is(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    return _WRAPPING.sub("", text if '"' in text else html.unescape(text))
+    return _WRAPPING.sub("", text if '"' in text else text.replace("&quot;", '"').replace("&#34;", '"'))
 
 
 def _without_trailing_commas(text: str) -> str:

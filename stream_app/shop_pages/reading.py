@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver
 from stream_app.shop_pages.errors import PageError, PageReason
 from stream_app.shop_pages.page_process import packed, product_of
 from stream_app.shop_pages.products import ListedProduct
-from stream_app.shop_pages.settings import ShopPageSettings
+from stream_app.shop_pages.settings import CONNECTIONS, ShopPageSettings
 from stream_app.web.answers import Answer
 from stream_app.web.errors import FetchError
 from stream_app.web.fetching import WebFetcher
@@ -47,6 +47,7 @@ class ShopPages:
 
     def __init__(self, settings: ShopPageSettings, *, resolver: AbstractResolver | None = None) -> None:
         self._web = WebFetcher(settings.fetch_limits(), resolver=resolver)
+        self._visits = asyncio.Semaphore(CONNECTIONS)  # so many pages are held in memory
         self._places = asyncio.Semaphore(settings.shop_page_processes)
 
     async def __aenter__(self) -> Self:
@@ -71,12 +72,13 @@ class ShopPages:
             PageError: there is none; `reason` says why, the message what to do, whatever the page is.
             RuntimeError: outside of `async with`.
         """
-        try:
-            answer = await self._web.fetch(self._web.address_of(url))
-        except FetchError as error:
-            raise PageError(PageReason(error.reason), str(error)) from error
-        async with self._places:
-            return await _read_apart(answer)
+        async with self._visits:
+            try:
+                answer = await self._web.fetch(self._web.address_of(url))
+            except FetchError as error:
+                raise PageError(PageReason(error.reason), str(error)) from error
+            async with self._places:
+                return await _read_apart(answer)
 
 
 async def _read_apart(answer: Answer) -> ListedProduct:

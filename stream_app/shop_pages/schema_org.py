@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, reduce
 from itertools import islice
 from typing import Any, Final
@@ -48,6 +49,7 @@ _PREFIX: Final = re.compile(r"(?:https?://(?:www\.)?schema\.org/|schema:)", re.I
 Node = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
 class Products:
     """What a page's nodes say.
 
@@ -56,9 +58,8 @@ class Products:
         is_list: whether the page calls itself a list of things.
     """
 
-    def __init__(self, found: list[Found], *, is_list: bool) -> None:
-        self.found = found
-        self.is_list = is_list
+    found: list[Found]
+    is_list: bool
 
 
 def read_products(roots: Any, is_page: Callable[[str], bool]) -> Products:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stream_app.web.fetching import FetchLimits
 from stream_app.web.urls import Network, host_pattern
 
-__all__ = ["ShopPageSettings"]
+__all__ = ["CONNECTIONS", "ShopPageSettings"]
 
 MAX_REDIRECTS = 5
 CONNECTIONS = 16

@@ -19,6 +19,10 @@ from stream_app.web.urls import host_is_allowed
 __all__ = ["SHOPS", "Shop", "adapted"]
 
 
+PRAISE: Final = re.compile(r"(?:\s+(?:pas cher|au meilleur prix|[\u00e0a] prix bas))+$", re.IGNORECASE)
+"""What shops write at the end of a product's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shop:
     """One shop and its habits.
@@ -27,41 +31,35 @@ class Shop:
         name: for people.
         hosts: its hosts, as `host_pattern` writes them.
         clutter: a part of a title that is the shop's and not the product's.
-        praise: what the shop writes at the end of a product's name.
     """
 
     name: str
     hosts: tuple[str, ...]
     clutter: re.Pattern[str]
-    praise: re.Pattern[str]
 
     def adapt(self, product: ListedProduct) -> ListedProduct:
         """The product as this shop means it; its query only says how somebody came to the page."""
         title = trimmed(product.title, lambda part: self.clutter.fullmatch(part.strip()) is not None)
-        title = self.praise.sub("", title).strip() or product.title
+        title = PRAISE.sub("", title).strip() or product.title
         address = str(URL(product.address).with_query(None))
         return replace(product, title=title, address=address, shop=self.name)
 
 
-_PRAISE: Final = re.compile(r"(?:\s+(?:pas cher|au meilleur prix|[\u00e0a] prix bas))+$", re.IGNORECASE)
-
 SHOPS: Final = (
     Shop(
         "Rakuten",
-        ("rakuten.com", "*.rakuten.com"),
+        ("fr.shopping.rakuten.com",),
         re.compile(
             r"rakuten(?:\.com| france)?|priceminister|(?:achat|vente|neuf|occasion|et|ou|d'|/|\s)+",
             re.IGNORECASE,
         ),
-        _PRAISE,
     ),
     Shop(
         "Rue du Commerce",
-        ("rueducommerce.fr", "*.rueducommerce.fr"),
+        ("rueducommerce.fr", "www.rueducommerce.fr"),
         re.compile(
             r"(?:sur )?rue ?du ?commerce(?:\.fr|\.com)?|achat(?: ?[/&] ?vente)?(?: .*)?", re.IGNORECASE
         ),
-        _PRAISE,
     ),
 )
 

@@ -7,6 +7,7 @@ import zlib
 from typing import NoReturn
 
 import numpy as np
+from yarl import URL
 
 from models.errors import ImageError, ImageReason
 from models.image.decoding import ImageLimits, Resize, decode_image, locate_square
@@ -18,14 +19,20 @@ from schemas.errors import MessageError
 from schemas.explanations import ExplanationRequested
 from schemas.products import ImageReference, ProductListed
 from stream_app.preparing import product_of
+from stream_app.shop_pages.documents import host_of
+from stream_app.shop_pages.errors import PageError, PageReason
+from stream_app.shop_pages.extraction import read_page
+from stream_app.shop_pages.products import ListedProduct
+from stream_app.web.answers import Answer
 from stream_app.web.errors import FetchError, FetchReason
 from stream_app.web.urls import check_url, is_fetchable, origin, parse_url, read_url
 
-__all__ = ["HEADERS_FOLLOW", "keep_picture_promises", "keep_record_promises"]
+__all__ = ["HEADERS_FOLLOW", "keep_page_promises", "keep_picture_promises", "keep_record_promises"]
 
 HEADERS_FOLLOW = b"\n--headers--\n"
 """Between the value of a record and the content of its headers."""
 
+PAGE_ADDRESS = URL("https://shop.example/p/42")
 SIZE_PX = 16
 LIMITS = ImageLimits(max_image_pixels=1_000_000, max_whole_pixels=1_000_000)
 READ_HEADERS = ("ce_id", "ce_time", "content-type")
@@ -130,9 +137,32 @@ def _read_address(text: str) -> None:
             assert len(origin(address)) < 200
 
 
-def _check_told(error: ImageError | FetchError) -> None:
-    assert isinstance(error.reason, ImageReason | FetchReason)
+def _check_told(error: ImageError | FetchError | PageError) -> None:
+    assert isinstance(error.reason, ImageReason | FetchReason | PageReason)
     assert len(str(error)) < 400
+
+
+def keep_page_promises(body: bytes) -> None:
+    """Any bytes are a page with a product that can be listed, or a PageError."""
+    for content_type in ("text/html", "", "text/html; charset=windows-1252"):
+        try:
+            product = read_page(Answer(PAGE_ADDRESS, content_type, body))
+        except PageError as error:
+            _check_told(error)
+        else:
+            _check_product(product)
+
+
+def _check_product(product: ListedProduct) -> None:
+    assert 0 < len(product.title) <= 500
+    assert product.description is None or 0 < len(product.description) <= 20_000
+    for text in (product.title, product.description or ""):
+        assert "\0" not in text
+        text.encode()
+    for url in (product.address, *product.image_urls):
+        assert URL(url).scheme in {"http", "https"}
+        url.encode("ascii")
+    assert host_of(URL(product.address)) == host_of(PAGE_ADDRESS)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -45,8 +45,16 @@ async def refusal(url: str, page_settings: ShopPageSettings | None = None) -> Pa
     return caught.value
 
 
-def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+def page_processes() -> list[psutil.Process]:
+    """Those of this process; other tests may have children of their own."""
+    return [child for child in psutil.Process().children() if "-P" in _command(child)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 async def test_a_product_is_read_behind_a_redirect_in_the_encoding_of_the_header() -> None:
@@ -70,7 +78,7 @@ async def test_several_pages_are_read_at_once_and_never_mixed() -> None:
     async with PictureServer(respond) as server, ShopPages(settings()) as pages:
         products = await asyncio.gather(*(pages.read(server.url(f"/{number}")) for number in range(4)))
     assert [product.title for product in products] == [f"Robot /{number}" for number in range(4)]
-    assert not children()
+    assert not page_processes()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,7 @@ class TestProcess:
             error = await refusal(server.url())
         assert error.reason is PageReason.UNREADABLE
         assert "the process for the page of http://127.0.0.1" in caplog.text
-        assert not children()
+        assert not page_processes()
 
     async def test_a_page_that_nobody_waits_for_any_more_ends_its_process(
         self, monkeypatch: pytest.MonkeyPatch
@@ -164,12 +172,12 @@ class TestProcess:
         self.run(monkeypatch, "import time; time.sleep(600)")
         async with PictureServer(PAGE) as server, ShopPages(settings()) as pages:
             waiting = asyncio.create_task(pages.read(server.url()))
-            while not children():
+            while not page_processes():
                 await asyncio.sleep(0.01)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-        assert not children()
+        assert not page_processes()
 
     async def test_a_process_that_never_ends_is_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.run(monkeypatch, "import time; time.sleep(600)")
@@ -178,7 +186,7 @@ class TestProcess:
             error = await refusal(server.url())
         assert error.reason is PageReason.UNREADABLE
         assert "takes more than 0.2 s" in str(error)
-        assert not children()
+        assert not page_processes()
 
     async def test_a_process_gets_no_setting_of_this_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SHELVER_SASL_PASSWORD", "secret")
