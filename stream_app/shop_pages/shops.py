@@ -1,7 +1,7 @@
 """What is special to the pages of single shops: one entry a shop, followed after what holds for all.
 
-Written from the habits of such shops, not from their pages, and tried on pages of our own making only; where a
-shop does otherwise, what holds for all shops still finds the product.
+Written from the habits of such shops, not from their pages, and tried on pages of our own making only; where
+a shop does otherwise, what holds for all shops still finds the product.
 """
 
 from __future__ import annotations
