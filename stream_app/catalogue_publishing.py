@@ -133,7 +133,7 @@ async def publish_catalogue(
     """
     arguments, broker = connection(brokers), brokers.broker
     limit = await _check_topic(broker, arguments, topic)
-    producer = _producer(arguments, limit)
+    producer = confirming_producer(arguments, limit, seconds=DELIVERY_SECONDS)
     deliveries = _Deliveries(progress)
     try:
         await producer.start()
@@ -170,7 +170,14 @@ async def _check_topic(broker: str, arguments: Mapping[str, Any], topic: str) ->
     return limit - BATCH_OVERHEAD_BYTES
 
 
-def _producer(arguments: Mapping[str, Any], limit: int) -> AIOKafkaProducer:
+def confirming_producer(arguments: Mapping[str, Any], limit: int, *, seconds: float) -> AIOKafkaProducer:
+    """A producer of single records that all brokers confirm, in order and without duplicates of its own.
+
+    Args:
+        arguments: of `stream_app.brokers.connection`.
+        limit: the largest record, in bytes.
+        seconds: the longest wait for an answer.
+    """
     return AIOKafkaProducer(
         **arguments,
         enable_idempotence=True,
@@ -180,7 +187,7 @@ def _producer(arguments: Mapping[str, Any], limit: int) -> AIOKafkaProducer:
         # A record that the brokers refuse would leave a gap in the sequence of an idempotent producer, which
         # aiokafka 0.14 does not close: all later ones would fail. So it is refused here.
         max_request_size=limit,
-        request_timeout_ms=int(DELIVERY_SECONDS * 1000),
+        request_timeout_ms=int(seconds * 1000),
     )
 
 

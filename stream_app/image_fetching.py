@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Annotated, Self
 
 from aiohttp.abc import AbstractResolver
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
 
 from models.errors import ImageError, ImageReason
@@ -26,12 +26,36 @@ from stream_app.web.errors import FetchError
 from stream_app.web.fetching import FetchLimits, WebFetcher
 from stream_app.web.urls import Network, host_pattern
 
-__all__ = ["ImageFetchSettings", "ImageFetcher"]
+__all__ = ["ImageAddressSettings", "ImageFetchSettings", "ImageFetcher"]
 
 logger = logging.getLogger(__name__)
 
 
-class ImageFetchSettings(ImageCacheSettings):
+class ImageAddressSettings(BaseModel):
+    """Which addresses pictures may be fetched from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image_allow_http: bool = Field(
+        default=False, description="Fetch pictures from http:// URLs too; only https:// ones by default."
+    )
+    image_allowed_hosts: tuple[Annotated[str, AfterValidator(host_pattern)], ...] = Field(
+        (),
+        description=(
+            "Hosts that pictures are fetched from, redirects included; by default all that are public. "
+            '"*.example.com" stands for every host below it: ["shop.example", "*.cdn.example"].'
+        ),
+    )
+    image_allowed_networks: tuple[Network, ...] = Field(
+        (),
+        description=(
+            "Networks pictures may be fetched from although they are not public, such as that of your own "
+            'picture store: ["10.20.0.0/16"]. Anyone who publishes a listing can then make requests to them.'
+        ),
+    )
+
+
+class ImageFetchSettings(ImageAddressSettings, ImageCacheSettings):
     """How far the service goes for a picture."""
 
     model_config = ConfigDict(frozen=True)
@@ -62,23 +86,6 @@ class ImageFetchSettings(ImageCacheSettings):
         ge=0,
         le=3600,
         description="How long a picture server is left alone that failed to answer 5 times.",
-    )
-    image_allow_http: bool = Field(
-        default=False, description="Fetch pictures from http:// URLs too; only https:// ones by default."
-    )
-    image_allowed_hosts: tuple[Annotated[str, AfterValidator(host_pattern)], ...] = Field(
-        (),
-        description=(
-            "Hosts that pictures are fetched from, redirects included; by default all that are public. "
-            '"*.example.com" stands for every host below it: ["shop.example", "*.cdn.example"].'
-        ),
-    )
-    image_allowed_networks: tuple[Network, ...] = Field(
-        (),
-        description=(
-            "Networks pictures may be fetched from although they are not public, such as that of your own "
-            'picture store: ["10.20.0.0/16"]. Anyone who publishes a listing can then make requests to them.'
-        ),
     )
 
     def fetch_limits(self) -> FetchLimits:

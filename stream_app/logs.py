@@ -21,10 +21,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CONTEXT_FIELDS = ("event_id", "source", "trace_id")
-"""Names in `extra` that are printed: which event, its topic-partition-offset, and the trace it belongs to."""
+CONTEXT_FIELDS = ("event_id", "source", "trace_id", "request_id")
+"""Names in `extra` that are printed: which event, its topic-partition-offset, its trace; which request."""
 
-LIBRARY_LOGGERS = ("aiohttp", "aiokafka", "faust", "kafka", "mode", "opentelemetry", "urllib3")
+LIBRARY_LOGGERS = ("aiohttp", "aiokafka", "faust", "kafka", "mode", "opentelemetry", "urllib3", "uvicorn")
 """Loggers that tell of every step, and repeat one line hundreds of times while a broker is away."""
 
 _COMMAND = "shelver"

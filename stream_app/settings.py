@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Self, get_args
+from typing import Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,9 +18,10 @@ from models.precision import Precision
 from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES
 from stream_app.batching import BatchSettings
 from stream_app.broker_settings import BrokerSettings
+from stream_app.edge.settings import GatewaySettings
 from stream_app.errors import SettingsError
 from stream_app.health import HealthSettings
-from stream_app.image_fetching import ImageFetchSettings
+from stream_app.image_fetching import ImageAddressSettings, ImageFetchSettings
 from stream_app.logs import LogSettings
 from stream_app.progress import ProgressSettings
 from stream_app.publishing import PublishSettings
@@ -29,6 +30,11 @@ from stream_app.tracing import TracingSettings
 
 PREFIX = "SHELVER_"
 TEST_PREFIX = "SHELVER_TEST_"
+
+MAY_HOLD_SECRETS = ("gateway_api_keys",)
+"""Not by what should stand there, but by mistake: a key in place of its digest."""
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 class PrepareSettings(BaseModel):
@@ -46,8 +52,8 @@ class PrepareSettings(BaseModel):
     )
 
 
-class InferenceSettings(BaseModel):
-    """Which model serves, and where."""
+class ModelSettings(BaseModel):
+    """Which model serves."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,6 +71,13 @@ class InferenceSettings(BaseModel):
     model: str = Field(
         "fusion@champion", min_length=1, description="Model to serve: name, name@version or name@alias."
     )
+
+
+class InferenceSettings(ModelSettings):
+    """Which model serves, and where."""
+
+    model_config = ConfigDict(frozen=True)
+
     device: str = Field("auto", description="Device of the model: auto, cpu, cuda or cuda:N.")
     precision: Precision = Field(
         Precision.AUTO,
@@ -252,15 +265,44 @@ class Settings(
         return max(30.0, self.drain_seconds + 10)
 
 
+class EdgeSettings(
+    BrokerSettings,
+    TopicSettings,
+    ModelSettings,
+    ImageAddressSettings,
+    GatewaySettings,
+    LogSettings,
+    BaseSettings,
+):
+    """Every setting of the gateway; those that it shares with the worker have the same names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings from the environment; ``overrides`` win where they are not None.
 
     Raises:
         SettingsError: a value is out of bounds, or a ``SHELVER_`` variable names no setting.
     """
+    return _load(Settings, environ, overrides)
+
+
+def load_edge_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> EdgeSettings:
+    """As `load_settings`, those of the gateway.
+
+    Raises:
+        SettingsError: a value is out of bounds, or a ``SHELVER_`` variable names no setting.
+    """
+    return _load(EdgeSettings, environ, overrides)
+
+
+def _load(kind: type[S], environ: Mapping[str, str] | None, overrides: Mapping[str, Any]) -> S:
     refuse_unknown_variables(os.environ if environ is None else environ)
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return kind(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     except UnreadableSettingError as error:
@@ -273,13 +315,17 @@ def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     Raises:
         SettingsError: with the nearest name.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields | EdgeSettings.model_fields}
     for variable in environ:
         if not variable.upper().startswith(PREFIX) or variable.upper().startswith(TEST_PREFIX):
             continue
         if variable.upper() not in known:
             nearest = difflib.get_close_matches(variable.upper(), known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else "`shelver worker --help` lists all settings."
+            hint = (
+                f"did you mean {nearest[0]}?"
+                if nearest
+                else "`shelver worker --help` and `shelver gateway --help` list all settings."
+            )
             raise SettingsError(f"environment variable {variable} is no setting; {hint}")
 
 
@@ -305,4 +351,6 @@ def _explain_one(fault: Any) -> str:
 
 def _is_secret(name: str) -> bool:
     field = Settings.model_fields.get(name)
+    if name in MAY_HOLD_SECRETS:
+        return True
     return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))

@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
+from pydantic_settings import BaseSettings
 
 from stream_app.settings import PREFIX, Settings, load_settings
 
@@ -35,9 +36,9 @@ def worker(
     asyncio.run(run_until_stopped(build_app(chosen), stop_seconds=chosen.stop_seconds))
 
 
-def settings_table() -> str:
+def settings_table(kind: type[BaseSettings] = Settings) -> str:
     """One line a setting: variable, default, description."""
-    return "\n".join(_settings_line(name, field) for name, field in sorted(Settings.model_fields.items()))
+    return "\n".join(_settings_line(name, field) for name, field in sorted(kind.model_fields.items()))
 
 
 def _settings_line(name: str, field: Any) -> str:

@@ -1,0 +1,204 @@
+"""Listings and questions on their way: sent once, confirmed, and waited for.
+
+The waiter is there before the record, so no answer is missed. What is known already is answered without being
+sent again, and so is what was sent and is still worked on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from schemas.base import Message
+from schemas.codec import encode
+from schemas.dead_letters import Failure
+from schemas.explanations import ExplanationRequested, explanation_request_id
+from schemas.products import ProductListed
+from stream_app.edge.problems import ProblemError
+from stream_app.edge.results import Kind, Result, Results, Subject
+from stream_app.edge.sending import Letter, Sender
+
+__all__ = ["Found", "Submission", "Submissions", "listing_submission", "question_submission"]
+
+MAX_REMEMBERED: Final = 100_000
+"""Of what was sent: an id and a digest each."""
+
+
+class Found(NamedTuple):
+    """What came for a listing and for the question about it, or for a question alone."""
+
+    listing: Result | None
+    question: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A record to send, and whom its answers are about.
+
+    Attributes:
+        letter: the record.
+        subject: whom it is about.
+        product_id: the product, where it is known.
+        question: of a listing that asks to be explained.
+    """
+
+    letter: Letter
+    subject: Subject
+    product_id: str | None = None
+    question: Subject | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """Of what it says: under one id only one thing can be said."""
+        return hashlib.sha256(self.letter.value).digest()
+
+
+def listing_submission(
+    listing: ProductListed, topic: str, headers: Sequence[tuple[str, bytes]]
+) -> Submission:
+    """The submission of a listing."""
+    question = Subject(Kind.QUESTION, explanation_request_id(listing.event_id)) if listing.explain else None
+    return Submission(
+        _letter(listing, topic, listing.product_id, headers),
+        Subject(Kind.LISTING, listing.event_id),
+        listing.product_id,
+        question,
+    )
+
+
+def question_submission(
+    question: ExplanationRequested,
+    topic: str,
+    headers: Sequence[tuple[str, bytes]],
+    *,
+    product_id: str | None,
+) -> Submission:
+    """The submission of a question; the product is the key of its record, where it is known."""
+    letter = _letter(question, topic, product_id, headers)
+    return Submission(letter, Subject(Kind.QUESTION, question.request_id), product_id)
+
+
+def _letter(
+    message: Message, topic: str, product_id: str | None, headers: Sequence[tuple[str, bytes]]
+) -> Letter:
+    return Letter(topic, product_id.encode() if product_id else None, encode(message), headers)
+
+
+class Submissions:
+    """Sends submissions and waits for what comes of them.
+
+    Args:
+        sender: the way to Kafka.
+        results: where answers arrive.
+    """
+
+    def __init__(self, sender: Sender, results: Results) -> None:
+        self._sender = sender
+        self._results = results
+        self._sent: OrderedDict[Subject, _Remembered] = OrderedDict()
+
+    async def submit(self, submissions: Sequence[Submission], *, seconds: float) -> list[Found]:
+        """Send what has not been sent, and wait for the answers to all of it.
+
+        Args:
+            submissions: of different subjects.
+            seconds: longest wait for the answers; the confirmation of the brokers is waited for in any case.
+
+        Raises:
+            ProblemError: an id stands for something else (nothing is sent then), or Kafka does not confirm.
+        """
+        for submission in submissions:
+            self._check_same(submission)
+        deadline = asyncio.get_running_loop().time() + seconds
+        with ExitStack() as stack:
+            answers = [self._awaited(stack, each.subject, each.question) for each in submissions]
+            new = [
+                each
+                for each, (listing, _) in zip(submissions, answers, strict=True)
+                if each.subject not in self._sent and not listing.done()
+            ]
+            if new:
+                await self._sender.send([each.letter for each in new])
+                self._remember(new)
+            return await _settled(answers, deadline)
+
+    async def find(self, subject: Subject, *, seconds: float) -> Found:
+        """What came for a subject, and for the question that its listing asked; waits for it for so long."""
+        sent = self._sent.get(subject)
+        question = sent.question if sent else None
+        if question is None and subject.kind is Kind.LISTING:
+            asked = Subject(Kind.QUESTION, explanation_request_id(subject.identifier))
+            question = asked if self._results.get(asked) else None
+        deadline = asyncio.get_running_loop().time() + seconds
+        with ExitStack() as stack:
+            return (await _settled([self._awaited(stack, subject, question)], deadline))[0]
+
+    def is_pending(self, subject: Subject) -> bool:
+        """Whether it was sent from here."""
+        return subject in self._sent
+
+    def asks_to_be_explained(self, subject: Subject) -> bool:
+        """Whether a listing that was sent from here asks to be explained."""
+        sent = self._sent.get(subject)
+        return sent is not None and sent.question is not None
+
+    def _awaited(self, stack: ExitStack, subject: Subject, question: Subject | None) -> _Awaited:
+        listing = stack.enter_context(self._results.awaited(subject))
+        return _Awaited(listing, stack.enter_context(self._results.awaited(question)) if question else None)
+
+    def _check_same(self, submission: Submission) -> None:
+        subject, sent = submission.subject, self._sent.get(submission.subject)
+        known = self._results.get(subject)
+        is_other = sent is not None and sent.digest != submission.digest
+        if known and known.product_id and submission.product_id not in (None, known.product_id):
+            is_other = True
+        if is_other:
+            name = "event_id" if subject.kind is Kind.LISTING else "request_id"
+            raise ProblemError(
+                409,
+                "conflict",
+                f"{name} {subject.identifier[:80]!r} was sent with other content before; send it as it was,"
+                " or under another id",
+            )
+
+    def _remember(self, submissions: Iterable[Submission]) -> None:
+        for each in submissions:
+            self._sent[each.subject] = _Remembered(each.digest, each.question)
+        while len(self._sent) > MAX_REMEMBERED:
+            self._sent.popitem(last=False)
+
+
+class _Remembered(NamedTuple):
+    digest: bytes
+    question: Subject | None
+
+
+class _Awaited(NamedTuple):
+    listing: asyncio.Future[Result]
+    question: asyncio.Future[Result] | None
+
+
+async def _settled(answers: Sequence[_Awaited], deadline: float) -> list[Found]:
+    """Wait until every answer is there, or the deadline; what is not there is None."""
+    clock = asyncio.get_running_loop().time
+    futures: set[asyncio.Future[Result]] = {each.listing for each in answers}
+    await asyncio.wait(futures, timeout=max(0.0, deadline - clock()))
+    # An explanation only comes for what was classified.
+    questions = {each.question for each in answers if each.question and _is_assigned(each.listing)}
+    if questions:
+        await asyncio.wait(questions, timeout=max(0.0, deadline - clock()))
+    return [Found(_result(each.listing), _result(each.question)) for each in answers]
+
+
+def _is_assigned(future: asyncio.Future[Result]) -> bool:
+    found = _result(future)
+    return found is not None and not isinstance(found.outcome, Failure)
+
+
+def _result(future: asyncio.Future[Result] | None) -> Result | None:
+    return future.result() if future is not None and future.done() and not future.cancelled() else None
