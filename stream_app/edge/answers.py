@@ -11,7 +11,7 @@ from schemas.assignments import CategoryAssigned
 from schemas.codec import decode
 from schemas.dead_letters import Failure
 from schemas.explanations import CategoryExplained
-from stream_app.edge.problems import ProblemError, ProblemDetails, dead_letter
+from stream_app.edge.problems import ProblemDetails, ProblemError, dead_letter
 from stream_app.edge.results import Result
 
 __all__ = ["ExplanationAnswer", "ProductAnswer", "ProductAnswers", "Status"]

@@ -35,7 +35,7 @@ from schemas.errors import (
     ShelverError,
 )
 
-__all__ = ["MEDIA_TYPE", "ProblemError", "ProblemDetails", "dead_letter", "of_error", "problem_response"]
+__all__ = ["MEDIA_TYPE", "ProblemDetails", "ProblemError", "dead_letter", "of_error", "problem_response"]
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:shelver:problem:"

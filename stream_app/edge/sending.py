@@ -87,8 +87,8 @@ class Sender:
         """Write records and wait until the brokers have all of them.
 
         Raises:
-            ProblemError: 413 where one is larger than its topic takes: none is written then. 503 where the brokers
-                do not confirm in time: it is not known which of them have arrived.
+            ProblemError: 413 where one is larger than its topic takes: none is written then. 503 where the
+                brokers do not confirm in time: it is not known which of them have arrived.
         """
         for letter in letters:
             self._check_size(letter)
@@ -111,8 +111,8 @@ class Sender:
         except (KafkaError, TimeoutError) as error:
             self._lose(producer, error)
             raise _unavailable(
-                "Kafka has not confirmed it in time, so it may have arrived or not; send it again with the same"
-                " id"
+                "Kafka has not confirmed it in time, so it may have arrived or not; send it again under the"
+                " same id"
             ) from error
         self._on_sent(len(letters))
 
@@ -168,8 +168,8 @@ class Sender:
             raise ProblemError(
                 413,
                 "too-large",
-                f"it takes {size} bytes on Kafka, where {limit} are allowed; give a picture by its address, or"
-                " a smaller one",
+                f"it takes {size} bytes on Kafka, where {limit} are allowed; give a picture by its address,"
+                " or a smaller one",
                 limit_bytes=limit,
             )
 

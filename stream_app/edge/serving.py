@@ -90,6 +90,6 @@ def _listen(settings: EdgeSettings) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsError(
-            f"the gateway cannot listen on {host}:{port} ({error.strerror or error}); set SHELVER_GATEWAY_PORT"
-            " to a free port (0 takes any) or SHELVER_GATEWAY_HOST to an address here"
+            f"the gateway cannot listen on {host}:{port} ({error.strerror or error}); set"
+            " SHELVER_GATEWAY_PORT to a free port (0 takes any) or SHELVER_GATEWAY_HOST to an address here"
         ) from error
