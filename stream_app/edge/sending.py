@@ -194,13 +194,15 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 
 
 async def _give_up(producer: AIOKafkaProducer) -> None:
-    """Disconnect at once, with nothing of what is queued sent later on."""
-    # What is queued fails now: aiokafka keeps the records of an idempotent producer for ever, and its stop
-    # waits for them.
-    producer._message_accumulator.fail_all(KafkaConnectionError("given up"))  # noqa: SLF001
+    """Disconnect at once; nothing of what is queued is sent later on."""
     await producer.client.close()
+    # aiokafka keeps the records of an idempotent producer for ever and waits for them at its stop: so its
+    # sender ends first, and what is queued fails.
     with contextlib.suppress(KafkaError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await producer._sender.close()  # noqa: SLF001
+    producer._message_accumulator.fail_all(KafkaConnectionError("given up"))  # noqa: SLF001
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
             await producer.stop()
     await producer.client.close()

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import FormData
 
 from stream_app.broker import EmbeddedBroker
-from tests.conftest import CreateTopics, TopicNames
+from tests.conftest import TopicNames
 from tests.integration.gateways import Answer, Gateway, HttpClient, until
 from tests.integration.workers import Topics, Worker, publish
 from tests.pictures import plain, saved
@@ -22,7 +22,9 @@ TOO_LARGE = 60 * 2**20
 
 @pytest.fixture(scope="module")
 def topics() -> Topics:
-    return Topics(*(f"gateway.{name}" for name in ("listed", "assigned", "dead", "asked", "explained", "group")))
+    return Topics(
+        *(f"gateway.{name}" for name in ("listed", "assigned", "dead", "asked", "explained", "group"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,216 @@ async def test_a_product_is_answered_with_its_category_and_known_by_its_id(clien
     again = await client.get(f"/v1/products/{answer.body['event_id']}")
     assert (again.status, again.body) == (200, answer.body)
     assert len(answer.body["event_id"]) == 36
+
+
+async def test_several_products_have_an_outcome_each(client: HttpClient) -> None:
+    products = [
+        product(10),
+        {"title": "no id"},
+        product(11, image={"url": "https://10.0.0.1/a.jpg"}),
+        product(12, title=" <br> "),
+        "not a product",
+        product(13),
+    ]
+    answer = await client.post("/v1/products", {"products": products})
+    assert answer.status == 200, answer
+    told = answer.body["products"]
+    assert [each["status"] for each in told] == [
+        "assigned",
+        "refused",
+        "refused",
+        "failed",
+        "refused",
+        "assigned",
+    ]
+    assert [each["product_id"] for each in told] == ["p-10", None, "p-11", "p-12", None, "p-13"]
+    assert told[1]["problem"]["errors"] == [{"field": "product_id"}]
+    assert (told[2]["problem"]["status"], told[2]["problem"]["reason"]) == (422, "blocked")
+    assert (told[3]["problem"]["stage"], told[3]["problem"]["reason"]) == ("prepare", "empty_listing")
+
+
+async def test_a_form_carries_a_picture(client: HttpClient) -> None:
+    form = FormData({"product_id": "p-20", "title": "Lampe"})
+    form.add_field("image", saved(plain()), filename="whatever.exe", content_type="text/html")
+    answer = await client.post("/v1/products", data=form)
+    assert answer.status == 200, answer
+    assert answer.body["assigned"]["modalities"] == {"text": "used", "image": "used"}
+    data = base64.b64encode(saved(plain(), "JPEG")).decode()
+    answer = await client.post("/v1/products", product(21, title="", image={"data": data}))
+    assert answer.body["assigned"]["modalities"] == {"text": "absent", "image": "used"}
+
+
+async def test_an_explanation_that_is_asked_for_comes_along(client: HttpClient) -> None:
+    answer = await client.post("/v1/products", product(30, explain=True))
+    assert answer.status == 200, answer
+    assert answer.body["explained"]["event_id"] == answer.body["event_id"]
+    assert (await client.get(f"/v1/products/{answer.body['event_id']}")).body == answer.body
+
+
+async def test_two_clients_at_once_never_see_each_others_result(gateway: Gateway) -> None:
+    async def many(client: HttpClient, name: str) -> list[Answer]:
+        sent = (
+            client.post("/v1/products", {"product_id": f"{name}-{number}", "title": f"Lampe {number}"})
+            for number in range(100)
+        )
+        return await asyncio.gather(*sent)
+
+    async with HttpClient(gateway) as one, HttpClient(gateway) as other:
+        answers = await asyncio.gather(many(one, "one"), many(other, "other"))
+    for name, told in zip(("one", "other"), answers, strict=True):
+        assert [each.body["assigned"]["product_id"] for each in told] == [f"{name}-{n}" for n in range(100)]
+    assert len({each.body["event_id"] for told in answers for each in told}) == 200
+
+
+async def test_what_is_sent_again_is_answered_and_not_sent_again(
+    client: HttpClient, gateway: Gateway
+) -> None:
+    first = await client.post("/v1/products", product(40, event_id="my/event"))
+    sent = await gateway.metric("shelver_gateway_records_sent_total")
+    again = await client.post("/v1/products", product(40, event_id="my/event"))
+    assert again.body == first.body
+    assert (await client.get("/v1/products/my%2Fevent")).body == first.body
+    other = await client.post("/v1/products", product(40, title="Chaise", event_id="my/event"))
+    assert problem(other) == (409, "conflict")
+    key = {"Idempotency-Key": "order 66".replace(" ", "-")}
+    keyed = [await client.post("/v1/products", product(41), headers=key) for _ in range(2)]
+    assert keyed[0].body == keyed[1].body
+    assert await gateway.metric("shelver_gateway_records_sent_total") == sent + 1
+
+
+async def test_a_dead_letter_is_told_with_its_stage_and_reason(client: HttpClient) -> None:
+    answer = await client.post("/v1/products", product(50, title="<p> </p>", event_id="dead"))
+    for told in (answer, await client.get("/v1/products/dead")):
+        assert problem(told) == (422, "dead-letter")
+        assert (told.body["stage"], told.body["reason"]) == ("prepare", "empty_listing")
+
+
+async def test_a_deadline_is_202_and_the_result_is_there_later(client: HttpClient) -> None:
+    answer = await client.post("/v1/products?wait=0", product(60))
+    assert answer.status == 202
+    assert answer.body["status"] == "pending"
+    assert answer.headers["Retry-After"] == "1"
+    later = await client.get(answer.headers["Location"], params={"wait": "30"})
+    assert (later.status, later.body["assigned"]["product_id"]) == (200, "p-60")
+    assert problem(await client.get("/v1/products/never-sent")) == (404, "not-found")
+
+
+async def test_a_stream_of_events_ends_with_the_result(client: HttpClient) -> None:
+    answer = await client.post("/v1/products?wait=0", product(70, explain=True))
+    events = await client.events(answer.headers["Location"] + "/events")
+    assert [name for name, _ in events][-1] == "explained"
+    assert events[-1][1]["explained"]["product_id"] == "p-70"
+    await client.post("/v1/products?wait=0", product(71, title="", event_id="dead stream"))
+    (failed,) = await client.events("/v1/products/dead%20stream/events")
+    assert failed[0] == "failed"
+    assert problem(await client.get("/v1/products/never-sent/events")) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{not json", (400, "malformed")),
+        (b"[" * 100_000, (400, "malformed")),
+        (b'{"product_id": 1, "price": NaN}', (400, "malformed")),
+        (b"{}", (422, "invalid")),
+        (b'{"products": []}', (422, "invalid")),
+        (b'{"products": [%s]}' % b",".join([b"{}"] * 101), (413, "too-large")),
+        (b'{"product_id": "1", "image": {"url": "http://shop.example/a.jpg"}}', (422, "blocked-address")),
+        (b'{"product_id": "1", "image": {"url": "https://localhost/a.jpg"}}', (422, "blocked-address")),
+        (b'{"product_id": "1", "image": {"url": "https://[::1]/a.jpg"}}', (422, "blocked-address")),
+        (b'{"product_id": "1", "image": {"url": "https://169.254.169.254/"}}', (422, "blocked-address")),
+        (b'{"product_id": "1", "image": {"data": "PGh0bWw+PC9odG1sPg=="}}', (415, "unsupported-media-type")),
+        (b'{"product_id": "1", "image": {"data": "%%%"}}', (422, "invalid")),
+    ],
+)
+async def test_what_cannot_be_sent_is_refused_and_told_why(
+    client: HttpClient, body: bytes, told: tuple[int, str]
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    assert problem(await client.post("/v1/products", data=body, headers=headers)) == told
+
+
+async def test_a_body_without_the_type_of_json_is_refused(client: HttpClient) -> None:
+    answer = await client.post("/v1/products", data=b"{}", headers={"Content-Type": "text/plain"})
+    assert problem(answer) == (415, "unsupported-media-type")
+
+
+async def test_sixty_megabytes_are_refused_before_they_are_read(gateway: Gateway) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + bytes(TOO_LARGE)
+    for content_type in ("application/json", "multipart/form-data; boundary=x"):
+        for declared in (True, False):
+            status, body = await asyncio.to_thread(
+                _upload, gateway.port, form, content_type, declared=declared
+            )
+            assert status == 413
+            assert body["limit_bytes"] == 10 * 2**20
+            assert "10.0 MiB" in body["detail"]
+
+
+def _upload(port: int, content: bytes, content_type: str, *, declared: bool) -> tuple[int, Any]:
+    """Status and body of an upload that is cut off when the answer comes, with or without its length told."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        length = f"Content-Length: {len(content)}" if declared else "Transfer-Encoding: chunked"
+        head = (
+            "POST /v1/products HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"Content-Type: {content_type}",
+            length,
+            "",
+            "",
+        )
+        connection.sendall("\r\n".join(head).encode())
+        try:
+            for start in range(0, len(content), 2**20):
+                piece = content[start : start + 2**20]
+                connection.sendall(piece if declared else b"%x\r\n%b\r\n" % (len(piece), piece))
+        except OSError:
+            assert start < 20 * 2**20
+        told = connection.makefile("rb").read()
+    head_told, _, body = told.partition(b"\r\n\r\n")
+    return int(head_told.split()[1]), json.loads(body)
+
+
+async def test_a_restarted_gateway_knows_what_came_before(
+    kafka: EmbeddedBroker, topics: Topics, client: HttpClient, demo_repository: Path, tmp_path: Path
+) -> None:
+    answer = await client.post("/v1/products", product(80))
+    with Gateway(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log") as second:
+        await second.ready()
+        async with HttpClient(second) as other:
+            known = await other.get(f"/v1/products/{answer.body['event_id']}")
+        assert (known.status, known.body) == (200, answer.body)
+        assert await second.stop() == 0
+
+
+async def test_what_others_publish_is_answered_too(
+    kafka: EmbeddedBroker, topics: Topics, client: HttpClient
+) -> None:
+    body = json.dumps(product(90, event_id=90)).encode()
+    await publish(kafka.bootstrap, topics.listed, [(b"p-90", body, []), (b"p-91", b"no JSON", [])])
+    answer = await client.get("/v1/products/90?wait=30")
+    assert (answer.status, answer.body["assigned"]["product_id"]) == (200, "p-90")
+
+
+async def test_without_brokers_nothing_is_accepted_and_the_answer_is_quick(
+    topic_names: TopicNames, demo_repository: Path, tmp_path: Path
+) -> None:
+    topics, log = Topics.named(topic_names), tmp_path / "log"
+    with EmbeddedBroker(tmp_path / "kafka") as own:
+        settings = {"gateway_confirm_seconds": 2}
+        with Gateway(own.bootstrap, topics, demo_repository, log=log, **settings) as gateway:
+            await gateway.ready()
+            async with HttpClient(gateway) as client:
+                assert (await client.post("/v1/products?wait=0", product(1))).status == 202
+                own.stop()
+                for _ in range(3):
+                    async with asyncio.timeout(5):
+                        answer = await client.post("/v1/products", product(2))
+                    assert problem(answer) == (503, "unavailable")
+                    assert answer.headers["Retry-After"]
+                assert (await client.get("/readyz")).status == 503
+                assert (await client.get("/healthz")).status == 200
+                own.start()
+                await until(client, "/readyz", 200)
+                assert (await client.post("/v1/products?wait=0", product(3))).status == 202
+            assert await gateway.stop() == 0
