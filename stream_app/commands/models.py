@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from models.promotion import DEFAULT_TOLERANCE, check_not_worse
+from models.promotion import DEFAULT_TOLERANCE
 from stream_app.commands.finite import finite
 from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
+from stream_app.model_listing import VersionSummary, describe, summarise
+from stream_app.promoting import promote_checked
 
 if TYPE_CHECKING:
-    from models.manifest import EncoderEntry
-    from models.promotion import Comparison
     from models.repository import ModelLocation, ModelRepository, ModelSpec
 
 models = typer.Typer(
@@ -32,23 +32,7 @@ Specs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME[@VERSION|@ALIAS]]...", help="The versions meant; by default every one."),
 ]
-CHALLENGER = "challenger"
-"""The alias of versions that are tried beside the one that serves."""
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-
-
-@dataclass(frozen=True, slots=True)
-class VersionSummary:
-    """One line of the list; `error` says why there is no more to tell."""
-
-    name: str
-    version: str
-    aliases: list[str]
-    created_at: str | None = None
-    rows: int | None = None
-    weighted_f1: float | None = None
-    error: str | None = None
 
 
 @models.command("list")
@@ -57,7 +41,7 @@ def list_versions(root: Root = DEFAULT_ROOT, cache: Cache = None, as_json: AsJso
     repository = open_repository(root, cache)
     summaries = summarise(repository)
     if as_json:
-        _print_json({"repository": repository.root, "versions": [_fields(summary) for summary in summaries]})
+        _print_json({"repository": repository.root, "versions": [asdict(summary) for summary in summaries]})
         return
     if not summaries:
         print(f"There is no model in {repository.root} yet: `shelver train` puts one there.")
@@ -127,18 +111,9 @@ def promote(
             it on; or the alias cannot be one.
         CatalogueError: the data cannot be read, or has no labelled row.
     """
-    from models.bundle import verify_bundle
-
     repository = open_repository(root, cache)
-    location = repository.resolve(model)
-    must_compare = alias != CHALLENGER and not force
-    previous = _previous(repository, location.name, alias, is_needed=must_compare)
-    verify_bundle(location.folder)
-    comparison = None
-    if must_compare and previous not in (None, location.version):
-        comparison = _compared(repository, location, f"{location.name}@{previous}", data)
-        check_not_worse(comparison, str(location), f"{location.name}@{previous}", tolerance)
-    repository.promote(f"{location.name}@{location.version}", alias)
+    promotion = promote_checked(repository, model, alias, data=data, tolerance=tolerance, force=force)
+    location, previous, comparison = promotion
     if as_json:
         told = {"name": location.name, "alias": alias, "version": location.version}
         compared = None if comparison is None else comparison.to_json()
@@ -198,115 +173,11 @@ def verify(
         raise typer.Exit(1)
 
 
-def summarise(repository: ModelRepository) -> list[VersionSummary]:
-    """Every version, models by name and the newest version first; a damaged one has its error."""
-    summaries = []
-    for name in repository.names():
-        aliases = repository.aliases(name)
-        for version in reversed(repository.versions(name)):
-            called = [alias for alias, meant in aliases.items() if meant == version]
-            summaries.append(_summary(repository, name, version, called))
-    return summaries
-
-
-def describe(location: ModelLocation, aliases: list[str]) -> dict[str, Any]:
-    """All that a version says of itself, as JSON.
-
-    Raises:
-        BundleError: its manifest or its metrics are damaged.
-    """
-    from models.version_files import read_manifest, read_metrics
-
-    manifest = read_manifest(location.folder)
-    return {
-        "name": location.name,
-        "version": location.version,
-        "aliases": aliases,
-        "folder": str(location.folder),
-        "created_at": manifest.created_at.isoformat(timespec="seconds"),
-        "text": _encoder(manifest.text),
-        "image": _encoder(manifest.image),
-        "categories": manifest.codes,
-        "metrics": read_metrics(location.folder),
-        "data_fingerprint": manifest.data_fingerprint,
-        "config": manifest.config,
-        "libraries": manifest.libraries,
-        "files": {name: entry.size_bytes for name, entry in sorted(manifest.files.items())},
-    }
-
-
-def _summary(repository: ModelRepository, name: str, version: str, aliases: list[str]) -> VersionSummary:
-    from models.errors import BundleError
-    from models.version_files import read_manifest, read_metrics
-
-    try:
-        folder = repository.outline(f"{name}@{version}").folder
-        written = read_manifest(folder).created_at.isoformat(sep=" ", timespec="minutes")
-        metrics = read_metrics(folder)
-    except BundleError as error:
-        return VersionSummary(name, version, aliases, error=str(error))
-    rows, score = metrics.get("rows"), metrics.get("weighted_f1")
-    return VersionSummary(
-        name,
-        version,
-        aliases,
-        written,
-        rows if isinstance(rows, int) else None,
-        float(score) if isinstance(score, int | float) else None,
-    )
-
-
 def _line(summary: VersionSummary) -> tuple[str, ...]:
     score = "-" if summary.weighted_f1 is None else f"{summary.weighted_f1:.4f}"
     rows = "-" if summary.rows is None else f"{summary.rows}"
     written = summary.created_at or summary.error or ""
     return summary.name, summary.version, ", ".join(summary.aliases), score, rows, written
-
-
-def _previous(repository: ModelRepository, name: str, alias: str, *, is_needed: bool) -> str | None:
-    """The version that an alias means; None where there is none, or nobody needs to know of a damaged one.
-
-    Raises:
-        PromotionError: it is needed, and the alias is damaged.
-    """
-    from models.errors import PromotionError, RepositoryError
-
-    try:
-        return next(iter(repository.history(name, alias)), None)
-    except RepositoryError as error:
-        if is_needed:
-            raise PromotionError(
-                f"nobody can tell which version {name}@{alias} means, to compare with it: {error}"
-            ) from error
-        return None
-
-
-def _compared(
-    repository: ModelRepository, version: ModelLocation, previous: str, data: Path | None
-) -> Comparison:
-    """How a version compares with the one that it would replace.
-
-    Raises:
-        PromotionError: nobody can tell.
-    """
-    from models.errors import BundleError, PromotionError, RepositoryError
-    from models.promotion import compare_held_out, compare_on
-
-    try:
-        if data is not None:
-            return compare_on(data, version, repository.resolve(previous))
-        comparison = compare_held_out(version, repository.outline(previous))
-    except (BundleError, RepositoryError) as error:
-        raise PromotionError(
-            f"{version} cannot be compared with {previous}, which it would replace: {error}; promote it "
-            "without a comparison with --force"
-        ) from error
-    if comparison is None:
-        raise PromotionError(
-            f"{version} and {previous}, which it would replace, were not measured on the same rows: compare "
-            "them on labelled rows with --data CATALOGUE, or promote without a comparison with --force"
-        )
-    return comparison
 
 
 def _verified(repository: ModelRepository, wanted: ModelSpec) -> dict[str, Any]:
@@ -338,10 +209,6 @@ def _aliases(repository: ModelRepository, location: ModelLocation) -> list[str]:
     return [alias for alias, version in aliases if version == location.version]
 
 
-def _encoder(entry: EncoderEntry | None) -> dict[str, Any] | None:
-    return None if entry is None else {"kind": entry.kind, **entry.config}
-
-
 def _flatten(document: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """One line a value; lists, and categories one by one, are left to --json."""
     lines: list[tuple[str, str]] = []
@@ -355,10 +222,6 @@ def _flatten(document: dict[str, Any], prefix: str = "") -> list[tuple[str, str]
                 (prefix + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
             )
     return lines
-
-
-def _fields(summary: VersionSummary) -> dict[str, Any]:
-    return {field: getattr(summary, field) for field in VersionSummary.__dataclass_fields__}
 
 
 def _print_json(document: dict[str, Any]) -> None:
