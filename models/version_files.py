@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import BundleError, ModelError
 from models.files import open_plain_file, plain_files, read_plain_file
+from models.labels import LabelSet
 from models.manifest import Manifest, decode_json, open_manifest
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "faults_of",
     "parse_metrics",
     "read_card",
+    "read_labels",
     "read_manifest",
     "read_metrics",
     "read_split",
@@ -193,6 +195,16 @@ def read_card(folder: Path) -> str:
     """
     with faults_of(folder):
         return VersionFiles.open(folder).read(CARD_FILE).decode("utf-8", "replace")
+
+
+def read_labels(folder: Path) -> LabelSet:
+    """The categories of a version, in the order of its logits; only `bundle.json` and `labels.json` are read.
+
+    Raises:
+        BundleError: there is no version, or one of the two is damaged.
+    """
+    with faults_of(folder):
+        return LabelSet.from_json(decode_json(VersionFiles.open(folder).read(LABELS_FILE), LABELS_FILE))
 
 
 def parse_metrics(data: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from schemas.assignments import CategoryAssigned
 from schemas.codec import decode
@@ -14,8 +15,9 @@ from schemas.explanations import CategoryExplained
 from stream_app.edge.problems import ProblemDetails, ProblemError, dead_letter
 from stream_app.edge.results import Result
 
-__all__ = ["ExplanationAnswer", "ProductAnswer", "ProductAnswers", "Status"]
+__all__ = ["ExplanationAnswer", "ProductAnswer", "ProductAnswers", "Status", "told"]
 
+RETRY_SECONDS: Final = "1"
 _UNKNOWN: Final = "unknown"
 
 
@@ -100,3 +102,14 @@ class ExplanationAnswer(BaseModel):
             raise dead_letter(question.outcome, explanation_request_id=request_id)
         explained = decode(CategoryExplained, question.outcome, default_event_id=_UNKNOWN)
         return cls(request_id=request_id, status=Status.EXPLAINED, explained=explained)
+
+
+def told(answer: BaseModel, *, is_complete: bool, location: str | None = None) -> Response:
+    """200 with an answer that is complete, else 202 with the place where the rest will be."""
+    headers = {"Cache-Control": "no-store"}
+    if not is_complete:
+        headers["Retry-After"] = RETRY_SECONDS
+        if location is not None:
+            headers["Location"] = location
+    content = answer.model_dump_json()
+    return Response(content, 200 if is_complete else 202, headers=headers, media_type="application/json")

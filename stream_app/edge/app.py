@@ -13,15 +13,34 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from schemas.errors import ShelverError
+from stream_app.edge.bodies import field_problem
 from stream_app.edge.documents import describe
 from stream_app.edge.edge import Edge
 from stream_app.edge.middleware import Browsers, Limits, Requests
 from stream_app.edge.problems import ProblemError, of_error, problem_response
-from stream_app.edge.routes import operations, products
+from stream_app.edge.routes import (
+    corrections,
+    explanations,
+    live,
+    models,
+    operations,
+    original,
+    products,
+    training_runs,
+)
 
 __all__ = ["create_app"]
 
-ROUTERS = (products.router, operations.router)
+ROUTERS = (
+    products.router,
+    explanations.router,
+    corrections.router,
+    models.router,
+    live.router,
+    training_runs.router,
+    original.router,
+    operations.router,
+)
 _KINDS = {404: "not-found", 405: "method-not-allowed"}
 
 
@@ -76,11 +95,9 @@ def _handle_errors(app: FastAPI) -> None:
         return _told(request, of_error(error))
 
     async def validation_error(request: Request, error: Exception) -> Response:
-        faults = error.errors() if isinstance(error, RequestValidationError) else ()
-        fields = [".".join(map(str, fault["loc"])) for fault in faults]
-        detail = "; ".join(f"{field}: {fault['msg']}" for field, fault in zip(fields, faults, strict=True))
-        errors = [{"field": field} for field in fields]
-        return _told(request, ProblemError(422, "invalid", detail or "not valid", errors=errors))
+        return _told(
+            request, field_problem(error.errors() if isinstance(error, RequestValidationError) else ())
+        )
 
     async def http_error(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
@@ -13,7 +15,9 @@ from schemas.json_objects import parse_object
 from stream_app.edge.pictures import check_file
 from stream_app.edge.problems import ProblemError
 
-__all__ = ["is_form", "read_object", "read_product_form"]
+__all__ = ["field_problem", "is_form", "read_fields", "read_object", "read_product_form"]
+
+B = TypeVar("B", bound=BaseModel)
 
 LARGE_BYTES: Final = 256 * 1024
 """From here on a body is parsed in a thread: 10 MiB take some 50 ms."""
@@ -27,19 +31,37 @@ def is_form(request: Request) -> bool:
 
 
 async def read_object(request: Request) -> dict[str, Any]:
-    """The JSON object in a body.
+    """The JSON object in a body, read as the value of a record is.
 
     Raises:
-        ProblemError: it is not declared as JSON: a page in somebody's browser could send that without asking.
+        ProblemError: it is not declared as JSON.
         MalformedError: it is not exactly one JSON object in UTF-8.
     """
-    media_type = _media_type(request)
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise ProblemError(
-            415, "unsupported-media-type", "the body should be JSON, with Content-Type: application/json"
-        )
-    body = await request.body()
+    body = await _json_body(request)
     return await asyncio.to_thread(parse_object, body) if len(body) > LARGE_BYTES else parse_object(body)
+
+
+async def read_fields(request: Request, model: type[B]) -> B:
+    """What a body says that is no message of a topic.
+
+    Raises:
+        ProblemError: it is not declared as JSON, it is none, or its fields are wrong.
+    """
+    body = await _json_body(request)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        if any(fault["type"] == "json_invalid" for fault in faults):
+            raise ProblemError(400, "malformed", "the body should be one JSON object in UTF-8") from error
+        raise field_problem(faults) from error
+
+
+def field_problem(faults: Sequence[Mapping[str, Any]]) -> ProblemError:
+    """The problem of fields that pydantic has found wrong."""
+    names = [".".join(map(str, fault["loc"])) for fault in faults]
+    detail = "; ".join(f"{name}: {fault['msg']}" for name, fault in zip(names, faults, strict=True))
+    return ProblemError(422, "invalid", detail or "not valid", errors=[{"field": name} for name in names])
 
 
 async def read_product_form(request: Request) -> dict[str, Any]:
@@ -85,3 +107,13 @@ def _texts(form: FormData) -> dict[str, Any]:
 
 def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _json_body(request: Request) -> bytes:
+    # Anything else a page in somebody's browser could send without asking first.
+    media_type = _media_type(request)
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise ProblemError(
+            415, "unsupported-media-type", "the body should be JSON, with Content-Type: application/json"
+        )
+    return await request.body()

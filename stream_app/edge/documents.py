@@ -18,6 +18,7 @@ from schemas.products import ProductListed
 from stream_app.edge.limits import mebibytes
 from stream_app.edge.problems import MEDIA_TYPE, TYPE_PREFIX, ProblemDetails
 from stream_app.edge.settings import GatewaySettings
+from stream_app.edge.training_options import Promote, StartTraining
 
 __all__ = [
     "EVENT_STREAM",
@@ -37,6 +38,8 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     ExplanationRequested,
     CategoryCorrected,
     ProblemDetails,
+    Promote,
+    StartTraining,
 )
 """Schemas that FastAPI does not see: these bodies are read as records of Kafka are."""
 

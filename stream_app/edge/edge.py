@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from stream_app.acls import Needs
@@ -14,11 +15,16 @@ from stream_app.brokers import connection
 from stream_app.edge.following import Follower
 from stream_app.edge.keys import load_keys
 from stream_app.edge.limits import Bodies, Places, RateLimits
+from stream_app.edge.listings import Listings
+from stream_app.edge.live import Live
 from stream_app.edge.metrics import EdgeMetrics
+from stream_app.edge.model_view import ModelView
 from stream_app.edge.reading import read_arrival
 from stream_app.edge.results import Results
 from stream_app.edge.sending import Sender
 from stream_app.edge.submitting import Submissions
+from stream_app.edge.training_options import quoted
+from stream_app.edge.training_runs import TrainingRuns
 from stream_app.health import HealthReport
 from stream_app.settings import EdgeSettings
 from stream_app.topics import ensure_topics
@@ -39,6 +45,7 @@ class Edge:
 
     Raises:
         SettingsError: keys or credentials cannot be used, or there are no keys where they are needed.
+        RepositoryError: the URL of the model repository is not known.
     """
 
     def __init__(
@@ -64,6 +71,20 @@ class Edge:
             on_sent=self.metrics.sent,
         )
         self.submissions = Submissions(self.sender, self.results)
+        self.live = Live()
+        self.models = ModelView(settings)
+        self.trainings = TrainingRuns(
+            Path(settings.gateway_training_dir),
+            settings.gateway_catalogues,
+            (
+                *settings.gateway_training_overrides,
+                *quoted("repository", settings.model_repository),
+                *quoted("model_cache", settings.model_cache),
+            ),
+        )
+        self.listings = Listings(
+            settings, self._connection, self.results, partitions_of=self.sender.partitions_of
+        )
         self._follower = Follower(
             self._connection,
             (settings.category_assigned_topic, settings.category_explained_topic, settings.dead_letter_topic),
@@ -93,6 +114,8 @@ class Edge:
             self.stopping.set()
             link.cancel()
             await asyncio.wait({link})
+            await self.listings.stop()
+            await self.trainings.stop()
 
     async def _link(self) -> None:
         settings = self.settings
@@ -122,8 +145,11 @@ class Edge:
     def _take(self, record: Record) -> None:
         self.metrics.read()
         arrival = read_arrival(record, self.settings)
-        if arrival is not None and arrival.subject is not None:
+        if arrival is None:
+            return
+        if arrival.subject is not None:
             self.results.put(arrival.subject, arrival.result)
+        self.live.take(arrival, is_past=not self._follower.has_caught_up)
 
     def _watch(self) -> None:
         self.metrics.watch(

@@ -13,6 +13,7 @@
 | 429 | too-many-requests | the rate of the key |
 | 500 | internal | a fault of the gateway, which its log tells |
 | 503 | unavailable | the brokers do not confirm, or too much is going on at once |
+| 504 | late | a path of the original project, which cannot say where to ask again |
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -82,6 +82,18 @@ class Sender:
     def limit(self, topic: str) -> int | None:
         """The largest record that a topic takes, in bytes; None while that is not known."""
         return self._limits.get(topic)
+
+    async def partitions_of(self, topic: str) -> Collection[int]:
+        """The partitions of a topic.
+
+        Raises:
+            aiokafka.errors.KafkaError: the brokers do not answer.
+        """
+        if self._producer is None:
+            raise KafkaConnectionError("not connected")
+        async with asyncio.timeout(self._confirm_seconds):
+            found: Collection[int] = await self._producer.partitions_for(topic)
+        return found
 
     async def send(self, letters: Sequence[Letter]) -> None:
         """Write records and wait until the brokers have all of them.

@@ -15,6 +15,7 @@ from stream_app.broker import EmbeddedBroker
 from tests.conftest import TopicNames
 from tests.integration.gateways import Answer, Gateway, HttpClient, until
 from tests.integration.workers import Topics, Worker, publish
+from tests.picture_server import PictureServer, allowing, response
 from tests.pictures import plain, saved
 
 TOO_LARGE = 60 * 2**20
@@ -32,7 +33,7 @@ def worker(
     kafka: EmbeddedBroker, topics: Topics, demo_repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     log = tmp_path_factory.mktemp("worker") / "log"
-    with Worker(kafka.bootstrap, topics, demo_repository, log=log) as worker:
+    with Worker(kafka.bootstrap, topics, demo_repository, log=log, **allowing()) as worker:
         asyncio.run(worker.ready())
         yield worker
 
@@ -43,11 +44,19 @@ def gateway(
     topics: Topics,
     worker: Worker,
     demo_repository: Path,
+    sample_catalogue: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     assert worker
-    log = tmp_path_factory.mktemp("gateway") / "log"
-    with Gateway(kafka.bootstrap, topics, demo_repository, log=log) as gateway:
+    folder = tmp_path_factory.mktemp("gateway")
+    settings = {
+        "model": "demo@champion",
+        "gateway_catalogues": json.dumps({"sample": str(sample_catalogue)}),
+        "gateway_training_dir": folder / "runs",
+        "gateway_training_overrides": '["callbacks=none"]',
+        **allowing(),
+    }
+    with Gateway(kafka.bootstrap, topics, demo_repository, log=folder / "log", **settings) as gateway:
         asyncio.run(gateway.ready())
         yield gateway
 
@@ -192,8 +201,11 @@ async def test_a_stream_of_events_ends_with_the_result(client: HttpClient) -> No
         (b"{}", (422, "invalid")),
         (b'{"products": []}', (422, "invalid")),
         (b'{"products": [%s]}' % b",".join([b"{}"] * 101), (413, "too-large")),
-        (b'{"product_id": "1", "image": {"url": "http://shop.example/a.jpg"}}', (422, "blocked-address")),
-        (b'{"product_id": "1", "image": {"url": "https://localhost/a.jpg"}}', (422, "blocked-address")),
+        (b'{"product_id": "1", "image": {"url": "ftp://shop.example/a.jpg"}}', (422, "blocked-address")),
+        (
+            b'{"product_id": "1", "image": {"url": "https://user:pass@shop.example/a.jpg"}}',
+            (422, "blocked-address"),
+        ),
         (b'{"product_id": "1", "image": {"url": "https://[::1]/a.jpg"}}', (422, "blocked-address")),
         (b'{"product_id": "1", "image": {"url": "https://169.254.169.254/"}}', (422, "blocked-address")),
         (b'{"product_id": "1", "image": {"data": "PGh0bWw+PC9odG1sPg=="}}', (415, "unsupported-media-type")),
@@ -291,3 +303,170 @@ async def test_without_brokers_nothing_is_accepted_and_the_answer_is_quick(
                 await until(client, "/readyz", 200)
                 assert (await client.post("/v1/products?wait=0", product(3))).status == 202
             assert await gateway.stop() == 0
+
+
+async def test_a_question_is_answered_with_an_explanation(client: HttpClient) -> None:
+    question = {"product": product(100), "request_id": "why/100"}
+    answer = await client.post("/v1/explanations", question)
+    assert answer.status == 200, answer
+    (explanation,) = answer.body["explained"]["explanations"]
+    added = sum(span["attribution"] for span in explanation["text"])
+    assert explanation["base_value"] + added == pytest.approx(explanation["value"], abs=1e-3)
+    assert (await client.get("/v1/explanations/why%2F100")).body == answer.body
+    assert (await client.post("/v1/explanations", question)).body == answer.body
+    assert problem(await client.post("/v1/explanations", {"request_id": "r", "event_id": "never"})) == (
+        422,
+        "dead-letter",
+    )
+    assert problem(await client.post("/v1/explanations", {})) == (422, "invalid")
+    assert problem(await client.get("/v1/explanations/never-asked")) == (404, "not-found")
+
+
+async def test_an_event_of_before_can_be_explained(client: HttpClient) -> None:
+    sent = await client.post("/v1/products", product(101))
+    answer = await client.post("/v1/explanations?wait=0", {"event_id": sent.body["event_id"]})
+    assert (answer.status, answer.body["status"]) == (202, "pending")
+    later = await client.get(answer.headers["Location"], params={"wait": "30"})
+    assert later.body["explained"]["event_id"] == sent.body["event_id"]
+
+
+async def test_categories_and_models_are_told(client: HttpClient) -> None:
+    told = (await client.get("/v1/categories")).body
+    assert told["model"]["name"] == "demo"
+    assert len({each["code"] for each in told["categories"]}) > 5
+    models = (await client.get("/v1/models")).body
+    assert models["serving"] == "demo@champion"
+    (version,) = (each for each in models["versions"] if each["version"] == "1")
+    assert "champion" in version["aliases"]
+    detail = (await client.get("/v1/models/demo/versions/champion")).body
+    assert detail["card"].startswith("# demo")
+    assert "folder" not in detail
+    assert problem(await client.get("/v1/models/none/versions/1")) == (404, "not-found")
+
+
+async def test_an_alias_is_promoted_through_the_gate(client: HttpClient) -> None:
+    answer = await client.post("/v1/models/demo/aliases/challenger", {"version": "1"})
+    assert (answer.status, answer.body["version"]) == (200, "1"), answer
+    assert problem(await client.post("/v1/models/demo/aliases/latest", {"version": "1"})) == (
+        404,
+        "not-found",
+    )
+    assert problem(await client.post("/v1/models/demo/aliases/x", {"version": "99"})) == (404, "not-found")
+    assert problem(await client.post("/v1/models/demo/aliases/x", {"version": "1/../2"})) == (422, "invalid")
+
+
+async def test_a_correction_reaches_the_workers(client: HttpClient, worker: Worker) -> None:
+    sent = await client.post("/v1/products", product(110))
+    code = sent.body["assigned"]["category"]["code"]
+    counted = await worker.metric("shelver_corrections_total")
+    correction = {"product_id": "p-110", "event_id": sent.body["event_id"], "category": {"code": code}}
+    answer = await client.post("/v1/corrections", correction)
+    assert (answer.status, answer.body["product_id"]) == (202, "p-110")
+    async with asyncio.timeout(60):
+        while await worker.metric("shelver_corrections_total") == counted:
+            await asyncio.sleep(0.1)
+    assert problem(await client.post("/v1/corrections", {"product_id": "1"})) == (422, "invalid")
+
+
+async def test_live_shows_what_streams_through(client: HttpClient) -> None:
+    before = (await client.get("/v1/live")).body
+    await client.post("/v1/products", {"products": [product(120), {"product_id": "p-121", "title": " "}]})
+    after = (await client.get("/v1/live", params={"since": before["sequence"]})).body
+    assert [each["product_id"] for each in after["latest"]] == ["p-120"]
+    assert [(each["product_id"], each["reason"]) for each in after["failed"]] == [("p-121", "empty_listing")]
+    assert after["assigned"] == before["assigned"] + 1
+    assert after["assigned_per_second"] > 0
+    assert after["categories"][0]["count"] >= 1
+    (shown,) = await client.events(f"/v1/live/events?since={before['sequence']}", most=1)
+    assert [each["product_id"] for each in shown[1]["latest"]] == ["p-120"]
+    listing = await client.get(f"/v1/products/{after['latest'][0]['event_id']}/listing")
+    assert (listing.status, listing.body["title"]) == (200, "Lampe de chevet n° 120")
+    listing = await client.get(f"/v1/products/{after['failed'][0]['event_id']}/listing")
+    assert (listing.status, listing.body["product_id"]) == (200, "p-121")
+    assert problem(await client.get("/v1/products/never-sent/listing")) == (404, "not-found")
+
+
+async def test_a_training_runs_tells_its_curves_and_can_be_promoted(client: HttpClient) -> None:
+    options = {"model": "text", "text.epochs": 2, "data.limit": 200, "name": "tiny", "text": "embedding_bag"}
+    answer = await client.post("/v1/training-runs", {"catalogue": "sample", "settings": options})
+    assert answer.status == 202, answer
+    path = answer.headers["Location"]
+    again = await client.post("/v1/training-runs", {"catalogue": "sample"})
+    assert problem(again) == (409, "conflict")
+    async with asyncio.timeout(200):
+        while (run := (await client.get(path)).body)["state"] == "running":
+            await asyncio.sleep(0.5)
+    assert run["state"] == "succeeded", (run, await client.get(f"{path}/log"))
+    assert run["result"]["model"] == "tiny@1"
+    assert {fit["name"] for fit in run["fits"]} >= {"text"}
+    assert all(fit["done"] and fit["epoch"] == 2 for fit in run["fits"])
+    assert any("train/loss" in point for point in run["fits"][0]["metrics"])
+    listed = (await client.get("/v1/training-runs")).body
+    assert listed["catalogues"] == ["sample"]
+    assert listed["runs"][0]["id"] == run["id"]
+    promoted = await client.post("/v1/models/tiny/aliases/champion", {"version": "1"})
+    assert (promoted.status, promoted.body["version"]) == (200, "1"), promoted
+    assert problem(await client.ask("DELETE", path)) == (409, "conflict")
+
+
+async def test_a_training_is_cancelled(client: HttpClient) -> None:
+    answer = await client.post("/v1/training-runs", {"catalogue": "sample"})
+    path = answer.headers["Location"]
+    ended = await client.ask("DELETE", path)
+    assert (ended.status, ended.body["state"]) == (200, "cancelled")
+    assert ended.body["exit_code"] < 0
+    assert (await client.get(f"{path}/log")).status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"catalogue": "elsewhere"},
+        {"catalogue": "sample", "settings": {"data.root": "/etc"}},
+        {"catalogue": "sample", "settings": {"name": "a b=c"}},
+        {"catalogue": "sample", "settings": {"text": "ngram_bag hydra.run.dir=/tmp"}},
+        {"catalogue": "sample", "settings": {"text.epochs": "1,2"}},
+        {"catalogue": "sample", "overrides": ["a=b"]},
+    ],
+)
+async def test_a_training_takes_known_settings_only(client: HttpClient, body: dict[str, Any]) -> None:
+    assert problem(await client.post("/v1/training-runs", body)) == (422, "invalid")
+
+
+async def test_the_paths_of_the_original_give_right_answers(client: HttpClient) -> None:
+    async with PictureServer(response(saved(plain(), "JPEG"))) as pictures:
+        address = pictures.url()
+        bodies = {
+            "text": {"text": "Lampe de chevet", "evals": 50, "topk": 2},
+            "image": {"image_url": address, "evals": 50, "topk": 2},
+            "fusion": {"text": "Lampe de chevet", "image_url": address},
+        }
+        for kind, body in bodies.items():
+            answer = await client.post(f"/api/v1/predict/{kind}", body)
+            assert (answer.status, answer.body["error"]) == (200, False), answer
+            told = [each for each in answer.body["results"] if each is not None]
+            assert sum(told) + answer.body["rest"] == pytest.approx(1, abs=1e-5)
+            assert len(answer.body["results"]) == len(answer.body["categories"])
+            single = await client.get(f"/v1/products/{answer.body['event_id']}")
+            best = max(range(len(told)), key=told.__getitem__)
+            where = answer.body["results"].index(told[best])
+            assert answer.body["categories"][where]["code"] == single.body["assigned"]["category"]["code"]
+        explained = await client.post("/api/v1/explain/text", bodies["text"])
+        assert len(explained.body["results"]) == 2
+        for each in explained.body["results"]:
+            assert each["base_value"] + sum(each["values"]) == pytest.approx(each["value"], abs=1e-3)
+        explained = await client.post("/api/v1/explain/image", bodies["image"])
+        for each in explained.body["results"]:
+            values = sum(sum(row) for row in each["values"])
+            assert each["base_value"] + values == pytest.approx(each["value"], abs=1e-3)
+
+
+async def test_documents_health_and_metrics(client: HttpClient) -> None:
+    document = (await client.get("/openapi.json")).body
+    assert document["openapi"] == "3.1.0"
+    assert (await client.get("/readyz")).body == {"healthy": True, "brokers": True, "results": True}
+    metrics = (await client.get("/metrics")).body.decode()
+    assert 'shelver_gateway_requests_total{method="POST",route="/v1/products",status="200"}' in metrics
+    assert problem(await client.get("/nowhere")) == (404, "not-found")
+    assert problem(await client.get("/v1/products")) == (405, "method-not-allowed")
+    assert 'route="other"' in (await client.get("/metrics")).body.decode()

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from schemas.cloudevents import output_headers
-from schemas.codec import validate
+from schemas.codec import encode, validate
 from schemas.dead_letters import Failure
 from schemas.errors import InvalidMessageError, ShelverError
 from schemas.products import ProductListed
-from stream_app.edge.answers import ProductAnswer, ProductAnswers, Status
+from stream_app.edge.answers import ProductAnswer, ProductAnswers, Status, told
 from stream_app.edge.bodies import is_form, read_object, read_product_form
-from stream_app.edge.dependencies import Asker, EdgeOf, Submitter, Wait, new_id, seconds_to_wait, trace_of
+from stream_app.edge.dependencies import (
+    Asker,
+    EdgeOf,
+    Reader,
+    Submitter,
+    Wait,
+    new_id,
+    seconds_to_wait,
+    trace_of,
+)
 from stream_app.edge.documents import EVENT_STREAM, PRODUCT_BODY, PRODUCT_EXAMPLES, answers, body, failures
 from stream_app.edge.edge import EVENT_SOURCE, Edge
 from stream_app.edge.keys import Client
@@ -27,11 +36,9 @@ from stream_app.edge.results import Kind, Subject
 from stream_app.edge.sse import HEARTBEAT, HEARTBEAT_SECONDS, event, event_stream
 from stream_app.edge.submitting import Found, Submission, listing_submission
 
-__all__ = ["answer_one", "listed", "router", "submit"]
+__all__ = ["failure_of", "listed", "router", "submit"]
 
 router = APIRouter(prefix="/v1/products", tags=["products"])
-
-RETRY_SECONDS: Final = "1"
 
 
 @router.post(
@@ -55,14 +62,15 @@ async def post_products(request: Request, edge: EdgeOf, client: Submitter, wait:
     if "products" in fields:
         return await _answer_list(request, edge, client, _several(fields["products"], edge), seconds)
     listing = listed(fields, new_id(request, client), edge)
-    return await answer_one(request, edge, listing, seconds)
+    (found,) = await submit(request, edge, [listing], seconds)
+    return _one(edge, listing.event_id, found)
 
 
 @router.get(
     "/{event_id:path}/events",
     summary="What becomes of a product, as it happens",
     response_class=Response,
-    responses=EVENT_STREAM | failures(401, 403, 404, 429),
+    responses=EVENT_STREAM | failures(401, 403, 404, 422, 429),
 )
 async def stream_product(event_id: str, edge: EdgeOf, _client: Asker) -> Response:
     """Server-sent events: `assigned`, `explained` where that was asked for, or `failed`; then it ends.
@@ -73,6 +81,18 @@ async def stream_product(event_id: str, edge: EdgeOf, _client: Asker) -> Respons
     subject = Subject(Kind.LISTING, event_id)
     _check_known(edge, subject, await edge.submissions.find(subject, seconds=0.0))
     return event_stream(_events(edge, subject))
+
+
+@router.get(
+    "/{event_id:path}/listing",
+    summary="A product as it was listed",
+    response_model=ProductListed,
+    responses=failures(401, 403, 404, 422, 429, 503),
+)
+async def get_listing(event_id: str, edge: EdgeOf, _client: Reader) -> Response:
+    """The listing of an event that has a result, its picture inside where it was, read again from Kafka."""
+    listing = await edge.listings.find(event_id)
+    return Response(encode(listing), media_type="application/json")
 
 
 @router.get(
@@ -95,15 +115,15 @@ async def get_product(event_id: str, edge: EdgeOf, _client: Asker, wait: Wait = 
 async def _events(edge: Edge, subject: Subject) -> AsyncIterator[bytes]:
     clock = asyncio.get_running_loop().time
     deadline = clock() + edge.settings.gateway_max_wait_seconds
-    told = ""
+    last_told = ""
     while True:
         left = deadline - clock()
         found = await edge.submissions.find(subject, seconds=max(0.0, min(HEARTBEAT_SECONDS, left)))
         answer = ProductAnswer.of(subject.identifier, *found)
         name = "explained" if answer.explained else str(answer.status)
         is_complete = _is_complete(edge, subject, found)
-        if answer.status is not Status.PENDING and name != told:
-            told = name
+        if answer.status is not Status.PENDING and name != last_told:
+            last_told = name
             yield event(name, answer.model_dump_json())
         if is_complete:
             return
@@ -140,10 +160,10 @@ async def submit(
     )
 
 
-async def answer_one(request: Request, edge: Edge, listing: ProductListed, seconds: float) -> Response:
-    """Send one listing, and answer with what comes of it."""
-    (found,) = await submit(request, edge, [listing], seconds)
-    return _one(edge, listing.event_id, found)
+def failure_of(found: Found) -> Failure | None:
+    """Why there will be no category; None where there is one, or nothing yet."""
+    outcome = found.listing.outcome if found.listing else None
+    return outcome if isinstance(outcome, Failure) else None
 
 
 async def _answer_list(
@@ -157,15 +177,14 @@ async def _answer_list(
             422, "invalid", "two products of the list have the same event_id; each needs its own"
         )
     found = dict(zip(listings, await submit(request, edge, list(listings.values()), seconds), strict=True))
-    told = [
+    outcomes = [
         ProductAnswer.refused(each, _product_id(product))
         if isinstance(each, ProblemError)
         else ProductAnswer.of(each.event_id, *found[each.event_id])
         for each, product in zip(read, products, strict=True)
     ]
     are_all_there = all(_is_complete(edge, Subject(Kind.LISTING, name), each) for name, each in found.items())
-    content = ProductAnswers(products=told).model_dump_json()
-    return _response(content, 200 if are_all_there else 202)
+    return told(ProductAnswers(products=outcomes), is_complete=are_all_there)
 
 
 def _submission(edge: Edge, listing: ProductListed, trace: Sequence[tuple[str, bytes]]) -> Submission:
@@ -214,21 +233,12 @@ def _is_complete(edge: Edge, subject: Subject, found: Found) -> bool:
     if found.listing is None:
         return False
     wants_more = edge.submissions.asks_to_be_explained(subject) and found.question is None
-    return isinstance(found.listing.outcome, Failure) or not wants_more
+    return not wants_more or failure_of(found) is not None
 
 
 def _one(edge: Edge, event_id: str, found: Found) -> Response:
-    if found.listing is not None and isinstance(found.listing.outcome, Failure):
-        raise dead_letter(found.listing.outcome, event_id=event_id)
-    content = ProductAnswer.of(event_id, *found).model_dump_json()
+    if (failure := failure_of(found)) is not None:
+        raise dead_letter(failure, event_id=event_id)
     is_complete = _is_complete(edge, Subject(Kind.LISTING, event_id), found)
-    return _response(content, 200 if is_complete else 202, f"/v1/products/{quote(event_id, safe='')}")
-
-
-def _response(content: str, status: int, location: str | None = None) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    if status == 202:
-        headers["Retry-After"] = RETRY_SECONDS
-        if location is not None:
-            headers["Location"] = location
-    return Response(content, status, headers=headers, media_type="application/json")
+    location = f"/v1/products/{quote(event_id, safe='')}"
+    return told(ProductAnswer.of(event_id, *found), is_complete=is_complete, location=location)
