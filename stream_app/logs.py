@@ -24,7 +24,17 @@ from pydantic import BaseModel, ConfigDict, Field
 CONTEXT_FIELDS = ("event_id", "source", "trace_id", "request_id")
 """Names in `extra` that are printed: which event, its topic-partition-offset, its trace; which request."""
 
-LIBRARY_LOGGERS = ("aiohttp", "aiokafka", "faust", "kafka", "mode", "opentelemetry", "urllib3", "uvicorn")
+LIBRARY_LOGGERS = (
+    "aiohttp",
+    "aiokafka",
+    "faust",
+    "kafka",
+    "mode",
+    "opentelemetry",
+    "python_multipart",
+    "urllib3",
+    "uvicorn",
+)
 """Loggers that tell of every step, and repeat one line hundreds of times while a broker is away."""
 
 _COMMAND = "shelver"

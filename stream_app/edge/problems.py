@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -37,6 +38,8 @@ from schemas.errors import (
 )
 
 __all__ = ["MEDIA_TYPE", "ProblemDetails", "ProblemError", "dead_letter", "of_error", "problem_response"]
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:shelver:problem:"
@@ -151,6 +154,7 @@ def of_error(error: ShelverError) -> ProblemError:
     for error_type, status, kind in _OF_ERRORS:
         if isinstance(error, error_type):
             return ProblemError(status, kind, str(error), **_more(error))
+    logger.error("a request failed", exc_info=error)
     return ProblemError(500, "internal", "the gateway cannot do this now; its log tells why")
 
 

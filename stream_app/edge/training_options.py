@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stream_app.errors import SettingsError
 
-__all__ = ["Promote", "StartTraining", "TrainingOptions", "overrides_of", "quoted"]
+__all__ = ["Promote", "StartTraining", "TrainingOptions", "overrides_of", "quoted", "settings_of"]
 
 Epochs = Annotated[int | None, Field(ge=1, le=200)]
 LearningRate = Annotated[float | None, Field(gt=0, le=1)]
@@ -100,10 +99,15 @@ class Promote(BaseModel):
     force: bool = Field(default=False, description="Without a comparison with the version it replaces.")
 
 
+def settings_of(options: TrainingOptions) -> dict[str, Any]:
+    """The options that were given, by their names in the configuration."""
+    told: dict[str, Any] = options.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return told
+
+
 def overrides_of(options: TrainingOptions) -> list[str]:
     """The options as Hydra overrides; a value is a number, a name or of a fixed set, and needs no quotes."""
-    told: Mapping[str, Any] = options.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return [f"{name}={value}" for name, value in told.items()]
+    return [f"{name}={value}" for name, value in settings_of(options).items()]
 
 
 def quoted(name: str, value: str | None) -> list[str]:

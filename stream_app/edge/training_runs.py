@@ -30,7 +30,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from models.files import replace_file
 from stream_app.edge.problems import ProblemError
-from stream_app.edge.training_options import StartTraining, TrainingOptions, overrides_of, quoted
+from stream_app.edge.training_options import StartTraining, overrides_of, quoted, settings_of
 from stream_app.process_guard import guarded
 
 __all__ = ["RunState", "TrainingRun", "TrainingRunDetail", "TrainingRuns"]
@@ -49,6 +49,8 @@ _RUN: Final = "run.json"
 _LOG: Final = "log.txt"
 _RESULT: Final = "result.json"
 _RUN_DIR: Final = "run"
+_SUMMARY: Final = "run"
+"""Where the scores of the whole run stand beside the curves of its fits."""
 _IDENTIFIER: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 
@@ -67,7 +69,7 @@ class TrainingRun(BaseModel):
 
     id: str = Field(description="Identifies it.")
     catalogue: str = Field(description="What it learns from.")
-    settings: TrainingOptions = Field(description="What it was asked for.")
+    settings: dict[str, Any] = Field(description="What it was asked for.")
     state: RunState = Field(description="`running`, or how it ended.")
     started_at: datetime = Field(description="When it began, in UTC.")
     ended_at: datetime | None = Field(default=None, description="When it ended.")
@@ -138,7 +140,7 @@ class TrainingRuns:
             run = TrainingRun(
                 id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
                 catalogue=wanted.catalogue,
-                settings=wanted.settings,
+                settings=settings_of(wanted.settings),
                 state=RunState.RUNNING,
                 started_at=now,
             )
@@ -256,7 +258,7 @@ class TrainingRuns:
         return ended
 
     def _write(self, run: TrainingRun) -> None:
-        replace_file(self._folder / run.id / _RUN, run.model_dump_json(by_alias=True).encode())
+        replace_file(self._folder / run.id / _RUN, run.model_dump_json().encode())
 
     def _known(self, identifier: str) -> TrainingRun:
         run = self._read(identifier) if _IDENTIFIER.fullmatch(identifier) else None
@@ -304,6 +306,7 @@ def _last_object(path: Path) -> dict[str, Any] | None:
 def _fits(run_dir: Path) -> Iterator[FitProgress]:
     """What the curves of a run say, a network each; some are being written."""
     curves = sorted((run_dir / "csv").glob("*/metrics.csv"), key=_began)
+    curves = [path for path in curves if path.parent.name != _SUMMARY]
     has_ended = (run_dir / "version").is_file()
     for path in curves:
         name = path.parent.name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from math import fsum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -68,7 +68,7 @@ class FusionInput(_Input):
 class ModelInfo(BaseModel):
     """What to train; version and checkpoint are numbers of the past and not looked at."""
 
-    name: Architecture = Field(description="fusion, text or image.")
+    name: Literal["fusion", "text", "image"] = Field(description="What is trained.")
     version: str = Field(default="", description="Not looked at.")
     ckpt: str = Field(default="", description="Not looked at.")
 
@@ -214,7 +214,7 @@ async def train(request: Request, edge: EdgeOf, _client: Trainer) -> TrainingRun
         raise ProblemError(
             422, "invalid", "this path needs a gateway with one catalogue; ask /v1/training-runs"
         )
-    options = TrainingOptions(model=wanted.name)
+    options = TrainingOptions(model=Architecture(wanted.name))
     return await edge.trainings.start(StartTraining(catalogue=edge.trainings.catalogues[0], settings=options))
 
 
@@ -236,7 +236,7 @@ async def _classified(
     request: Request, edge: Edge, event_id: str, fields: Mapping[str, Any]
 ) -> CategoryAssigned:
     listing = listed({"product_id": event_id, **fields}, event_id, edge)
-    (found,) = await submit(request, edge, [listing], edge.settings.gateway_deadline_seconds)
+    (found,) = await submit(request, edge, [listing], edge.settings.gateway_max_wait_seconds)
     if (failure := failure_of(found)) is not None:
         raise dead_letter(failure, event_id=event_id)
     assigned = ProductAnswer.of(event_id, *found).assigned
@@ -262,7 +262,7 @@ async def _explain(
         **more,
     }
     question = asked(asking, f"{event_id}-explained", edge)
-    found = await ask(request, edge, question, edge.settings.gateway_deadline_seconds)
+    found = await ask(request, edge, question, edge.settings.gateway_max_wait_seconds)
     explained = ExplanationAnswer.of(question.request_id, found).explained
     if explained is None:
         raise _late(f"/v1/explanations/{question.request_id}")

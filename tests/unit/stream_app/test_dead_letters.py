@@ -8,6 +8,7 @@ import pytest
 import models.errors
 import schemas.errors
 import stream_app.catalogue_publishing
+import stream_app.edge.problems
 import stream_app.errors
 import stream_app.kafka_distribution
 import stream_app.shop_pages.errors
@@ -45,6 +46,9 @@ LEAVE_A_FLAG = {models.errors.ImageError}
 BEFORE_AN_EVENT = {stream_app.shop_pages.errors.PageError, stream_app.web.errors.FetchError}
 """Nothing was listed yet: a picture's reason says so, or whoever asked for a page is told."""
 
+ANSWER_A_REQUEST = {stream_app.edge.problems.ProblemError}
+"""Told to whoever asks the gateway."""
+
 PACKAGES = ("schemas.", "models.", "training.", "stream_app.")
 
 ROOTS = {ShelverError, schemas.errors.MessageError, models.errors.ModelError}
@@ -63,7 +67,8 @@ def test_every_error_of_an_event_is_in_the_table() -> None:
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     ours = {kind for kind in leaves(ShelverError) if kind.__module__.startswith(PACKAGES)}
-    assert ours - set(FAILURES) == END_THE_COMMAND | LEAVE_A_FLAG | BEFORE_AN_EVENT | ROOTS
+    told = LEAVE_A_FLAG | BEFORE_AN_EVENT | ANSWER_A_REQUEST
+    assert ours - set(FAILURES) == END_THE_COMMAND | told | ROOTS
 
 
 @pytest.mark.parametrize(
