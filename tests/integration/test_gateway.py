@@ -3,16 +3,22 @@
 import asyncio
 import base64
 import json
+import shlex
+import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from aiohttp import FormData
 
+from models.bundle import BundleMetadata, read_bundle, write_bundle
+from models.repository import ModelRepository
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import TopicNames
+from tests.gateway_page import shown_requests
 from tests.integration.gateways import Answer, Gateway, HttpClient, until
 from tests.integration.workers import Topics, Worker, publish
 from tests.picture_server import PictureServer, allowing, response
@@ -29,11 +35,25 @@ def topics() -> Topics:
 
 
 @pytest.fixture(scope="module")
+def repository(demo_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, as versions and aliases are added, with the model's usual name beside the demo's."""
+    root = shutil.copytree(demo_repository, tmp_path_factory.mktemp("models") / "repository")
+    location = ModelRepository(root).resolve("demo@champion")
+    bundle = read_bundle(location.folder)
+    metadata = BundleMetadata(golden=bundle.golden.products, metrics=bundle.metrics, card="# fusion\n")
+    write_bundle(
+        root / "fusion" / "1", bundle.network, bundle.labels, name="fusion", version="1", metadata=metadata
+    )
+    ModelRepository(root).promote("fusion@1", "champion")
+    return root
+
+
+@pytest.fixture(scope="module")
 def worker(
-    kafka: EmbeddedBroker, topics: Topics, demo_repository: Path, tmp_path_factory: pytest.TempPathFactory
+    kafka: EmbeddedBroker, topics: Topics, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     log = tmp_path_factory.mktemp("worker") / "log"
-    with Worker(kafka.bootstrap, topics, demo_repository, log=log, **allowing()) as worker:
+    with Worker(kafka.bootstrap, topics, repository, log=log, **allowing()) as worker:
         asyncio.run(worker.ready())
         yield worker
 
@@ -43,7 +63,7 @@ def gateway(
     kafka: EmbeddedBroker,
     topics: Topics,
     worker: Worker,
-    demo_repository: Path,
+    repository: Path,
     sample_catalogue: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
@@ -51,12 +71,12 @@ def gateway(
     folder = tmp_path_factory.mktemp("gateway")
     settings = {
         "model": "demo@champion",
-        "gateway_catalogues": json.dumps({"sample": str(sample_catalogue)}),
+        "gateway_catalogues": json.dumps({"shop": str(sample_catalogue)}),
         "gateway_training_dir": folder / "runs",
         "gateway_training_overrides": '["callbacks=none"]',
         **allowing(),
     }
-    with Gateway(kafka.bootstrap, topics, demo_repository, log=folder / "log", **settings) as gateway:
+    with Gateway(kafka.bootstrap, topics, repository, log=folder / "log", **settings) as gateway:
         asyncio.run(gateway.ready())
         yield gateway
 
@@ -261,10 +281,10 @@ def _upload(port: int, content: bytes, content_type: str, *, declared: bool) -> 
 
 
 async def test_a_restarted_gateway_knows_what_came_before(
-    kafka: EmbeddedBroker, topics: Topics, client: HttpClient, demo_repository: Path, tmp_path: Path
+    kafka: EmbeddedBroker, topics: Topics, client: HttpClient, repository: Path, tmp_path: Path
 ) -> None:
     answer = await client.post("/v1/products", product(80))
-    with Gateway(kafka.bootstrap, topics, demo_repository, log=tmp_path / "log") as second:
+    with Gateway(kafka.bootstrap, topics, repository, log=tmp_path / "log") as second:
         await second.ready()
         async with HttpClient(second) as other:
             known = await other.get(f"/v1/products/{answer.body['event_id']}")
@@ -282,12 +302,12 @@ async def test_what_others_publish_is_answered_too(
 
 
 async def test_without_brokers_nothing_is_accepted_and_the_answer_is_quick(
-    topic_names: TopicNames, demo_repository: Path, tmp_path: Path
+    topic_names: TopicNames, repository: Path, tmp_path: Path
 ) -> None:
     topics, log = Topics.named(topic_names), tmp_path / "log"
     with EmbeddedBroker(tmp_path / "kafka") as own:
         settings = {"gateway_confirm_seconds": 2}
-        with Gateway(own.bootstrap, topics, demo_repository, log=log, **settings) as gateway:
+        with Gateway(own.bootstrap, topics, repository, log=log, **settings) as gateway:
             await gateway.ready()
             async with HttpClient(gateway) as client:
                 assert (await client.post("/v1/products?wait=0", product(1))).status == 202
@@ -336,7 +356,7 @@ async def test_categories_and_models_are_told(client: HttpClient) -> None:
     assert len({each["code"] for each in told["categories"]}) > 5
     models = (await client.get("/v1/models")).body
     assert models["serving"] == "demo@champion"
-    (version,) = (each for each in models["versions"] if each["version"] == "1")
+    (version,) = (each for each in models["versions"] if each["name"] == "demo")
     assert "champion" in version["aliases"]
     detail = (await client.get("/v1/models/demo/versions/champion")).body
     assert detail["card"].startswith("# demo")
@@ -388,10 +408,10 @@ async def test_live_shows_what_streams_through(client: HttpClient) -> None:
 
 async def test_a_training_runs_tells_its_curves_and_can_be_promoted(client: HttpClient) -> None:
     options = {"model": "text", "text.epochs": 2, "data.limit": 200, "name": "tiny", "text": "embedding_bag"}
-    answer = await client.post("/v1/training-runs", {"catalogue": "sample", "settings": options})
+    answer = await client.post("/v1/training-runs", {"catalogue": "shop", "settings": options})
     assert answer.status == 202, answer
     path = answer.headers["Location"]
-    again = await client.post("/v1/training-runs", {"catalogue": "sample"})
+    again = await client.post("/v1/training-runs", {"catalogue": "shop"})
     assert problem(again) == (409, "conflict")
     async with asyncio.timeout(200):
         while (run := (await client.get(path)).body)["state"] == "running":
@@ -402,7 +422,7 @@ async def test_a_training_runs_tells_its_curves_and_can_be_promoted(client: Http
     assert all(fit["done"] and fit["epoch"] == 2 for fit in run["fits"])
     assert any("train/loss" in point for point in run["fits"][0]["metrics"])
     listed = (await client.get("/v1/training-runs")).body
-    assert listed["catalogues"] == ["sample"]
+    assert listed["catalogues"] == ["shop"]
     assert listed["runs"][0]["id"] == run["id"]
     promoted = await client.post("/v1/models/tiny/aliases/champion", {"version": "1"})
     assert (promoted.status, promoted.body["version"]) == (200, "1"), promoted
@@ -410,7 +430,7 @@ async def test_a_training_runs_tells_its_curves_and_can_be_promoted(client: Http
 
 
 async def test_a_training_is_cancelled(client: HttpClient) -> None:
-    answer = await client.post("/v1/training-runs", {"catalogue": "sample"})
+    answer = await client.post("/v1/training-runs", {"catalogue": "shop"})
     path = answer.headers["Location"]
     ended = await client.ask("DELETE", path)
     assert (ended.status, ended.body["state"]) == (200, "cancelled")
@@ -418,15 +438,38 @@ async def test_a_training_is_cancelled(client: HttpClient) -> None:
     assert (await client.get(f"{path}/log")).status == 200
 
 
+async def test_a_training_ends_with_its_gateway(
+    kafka: EmbeddedBroker, topics: Topics, repository: Path, sample_catalogue: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "gateway_catalogues": json.dumps({"shop": str(sample_catalogue)}),
+        "gateway_training_dir": tmp_path / "runs",
+    }
+    with Gateway(kafka.bootstrap, topics, repository, log=tmp_path / "log", **settings) as gateway:
+        await gateway.ready()
+        assert gateway.process is not None
+        async with HttpClient(gateway) as client:
+            answer = await client.post("/v1/training-runs", {"catalogue": "shop"})
+            children = psutil.Process(gateway.process.pid).children(recursive=True)
+            stream = asyncio.create_task(client.events("/v1/live/events"))
+            await asyncio.sleep(0)
+            assert await gateway.stop() == 0
+            await asyncio.gather(stream, return_exceptions=True)
+    assert children
+    assert not any(child.is_running() for child in children)
+    run = json.loads((tmp_path / "runs" / answer.body["id"] / "run.json").read_bytes())
+    assert run["state"] == "interrupted"
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {"catalogue": "elsewhere"},
-        {"catalogue": "sample", "settings": {"data.root": "/etc"}},
-        {"catalogue": "sample", "settings": {"name": "a b=c"}},
-        {"catalogue": "sample", "settings": {"text": "ngram_bag hydra.run.dir=/tmp"}},
-        {"catalogue": "sample", "settings": {"text.epochs": "1,2"}},
-        {"catalogue": "sample", "overrides": ["a=b"]},
+        {"catalogue": "shop", "settings": {"data.root": "/etc"}},
+        {"catalogue": "shop", "settings": {"name": "a b=c"}},
+        {"catalogue": "shop", "settings": {"text": "ngram_bag hydra.run.dir=/tmp"}},
+        {"catalogue": "shop", "settings": {"text.epochs": "1,2"}},
+        {"catalogue": "shop", "overrides": ["a=b"]},
     ],
 )
 async def test_a_training_takes_known_settings_only(client: HttpClient, body: dict[str, Any]) -> None:
@@ -460,6 +503,26 @@ async def test_the_paths_of_the_original_give_right_answers(client: HttpClient) 
         for each in explained.body["results"]:
             values = sum(sum(row) for row in each["values"])
             assert each["base_value"] + values == pytest.approx(each["value"], abs=1e-3)
+
+
+async def test_every_request_that_the_page_shows_is_answered(gateway: Gateway, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    (tmp_path / "lamp.jpg").write_bytes(saved(plain(), "JPEG"))
+    run = "RUN"
+    for shown in shown_requests():
+        words = shlex.split(shown.replace("http://127.0.0.1:8000", gateway.url).replace("RUN", run))
+        said = await _said([*words, "--silent", "--show-error", "--fail-with-body"], tmp_path)
+        if "v1/training-runs -H" in shown:
+            run = json.loads(said)["id"]
+
+
+async def _said(words: list[str], folder: Path) -> bytes:
+    command = await asyncio.create_subprocess_exec(*words, cwd=folder, stdout=asyncio.subprocess.PIPE)
+    said, _ = await command.communicate()
+    # 28: the time is over that the page gives a stream without an end.
+    assert command.returncode in (0, 28 if "--max-time" in words else 0), (words, said)
+    return said
 
 
 async def test_documents_health_and_metrics(client: HttpClient) -> None:

@@ -4,12 +4,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 import psutil
 
 from tests.integration.workers import Worker
 from tests.perf.traffic import Sent, Traffic
+
+T = TypeVar("T")
 
 SHARES = (0.5, 0.9)
 """Of the capacity, at which latency is measured."""
@@ -83,7 +86,7 @@ def cpu_seconds(worker: Worker) -> float:
 
 
 async def steadily(
-    listings: Sequence[Sent], per_second: float, send: Callable[[Sequence[Sent]], Awaitable[None]]
+    listings: Sequence[T], per_second: float, send: Callable[[Sequence[T]], Awaitable[None]]
 ) -> None:
     """Hand over what is due, a few times a tick at most, whatever becomes of it."""
     began, num_sent = time.perf_counter(), 0

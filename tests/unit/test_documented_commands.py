@@ -18,6 +18,7 @@ RUN_BY = {
     "watch": "tests/integration/test_watch.py",
     "train": "tests/integration/test_training_runs.py",
     "corrections": "tests/integration/test_corrections.py",
+    "gateway": "tests/integration/gateways.py",
     "explain": "tests/integration/test_explain.py",
     "schema": "tests/unit/stream_app/test_schema_command.py",
 }
