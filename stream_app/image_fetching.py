@@ -26,7 +26,7 @@ from stream_app.web.errors import FetchError
 from stream_app.web.fetching import FetchLimits, WebFetcher
 from stream_app.web.urls import Network, host_pattern
 
-__all__ = ["ImageAddressSettings", "ImageFetchSettings", "ImageFetcher"]
+__all__ = ["ImageAddressSettings", "ImageFetchSettings", "ImageFetcher", "as_image_error"]
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class ImageFetcher:
             RuntimeError: before `start`.
         """
         self._web.check_started()
-        with _as_image_error():
+        with as_image_error():
             address = self._web.address_of(url)
             key = str(address)
             if (kept := self._cache.get(key)) is not None:
@@ -201,7 +201,8 @@ class ImageFetcher:
 
 
 @contextmanager
-def _as_image_error() -> Iterator[None]:
+def as_image_error() -> Iterator[None]:
+    """Tell why an address was refused or gave nothing as the reason of a picture."""
     try:
         yield
     except FetchError as error:

@@ -25,6 +25,7 @@ from stream_app.image_fetching import ImageAddressSettings, ImageFetchSettings
 from stream_app.logs import LogSettings
 from stream_app.progress import ProgressSettings
 from stream_app.publishing import PublishSettings
+from stream_app.shop_pages.settings import ShopPageSettings
 from stream_app.topics import TopicSettings
 from stream_app.tracing import TracingSettings
 
@@ -270,6 +271,7 @@ class EdgeSettings(
     TopicSettings,
     ModelSettings,
     ImageAddressSettings,
+    ShopPageSettings,
     GatewaySettings,
     LogSettings,
     BaseSettings,

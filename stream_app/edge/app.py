@@ -26,6 +26,7 @@ from stream_app.edge.routes import (
     operations,
     original,
     products,
+    shop_pages,
     training_runs,
 )
 
@@ -33,6 +34,7 @@ __all__ = ["create_app"]
 
 ROUTERS = (
     products.router,
+    shop_pages.router,
     explanations.router,
     corrections.router,
     models.router,

@@ -18,6 +18,7 @@ from schemas.products import ProductListed
 from stream_app.edge.limits import mebibytes
 from stream_app.edge.problems import MEDIA_TYPE, TYPE_PREFIX, ProblemDetails
 from stream_app.edge.settings import GatewaySettings
+from stream_app.edge.shop_page import ReadShopPage
 from stream_app.edge.training_options import Promote, StartTraining
 
 __all__ = [
@@ -40,6 +41,7 @@ _BODIES: Final[tuple[type[BaseModel], ...]] = (
     ProblemDetails,
     Promote,
     StartTraining,
+    ReadShopPage,
 )
 """Schemas that FastAPI does not see: these bodies are read as records of Kafka are."""
 

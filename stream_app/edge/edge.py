@@ -27,6 +27,7 @@ from stream_app.edge.training_options import quoted
 from stream_app.edge.training_runs import TrainingRuns
 from stream_app.health import HealthReport
 from stream_app.settings import EdgeSettings
+from stream_app.shop_pages.reading import ShopPages
 from stream_app.topics import ensure_topics
 
 __all__ = ["Edge"]
@@ -73,6 +74,7 @@ class Edge:
         self.submissions = Submissions(self.sender, self.results)
         self.live = Live()
         self.models = ModelView(settings)
+        self.shop_pages = ShopPages(settings)
         self.trainings = TrainingRuns(
             Path(settings.gateway_training_dir),
             settings.gateway_catalogues,
@@ -109,7 +111,8 @@ class Edge:
         link = asyncio.create_task(self._link())
         link.add_done_callback(self._linked)
         try:
-            yield
+            async with self.shop_pages:
+                yield
         finally:
             self.stopping.set()
             link.cancel()

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from models.errors import ImageError, ImageReason
 from models.image.formats import open_container
 from schemas.products import ImageReference
-from stream_app.image_fetching import ImageAddressSettings
-from stream_app.image_urls import is_fetchable, origin, parse_url
+from stream_app.image_fetching import ImageAddressSettings, as_image_error
+from stream_app.web.urls import is_fetchable, origin, parse_url
 
 __all__ = ["check_address", "check_file", "check_picture"]
 
@@ -39,7 +39,10 @@ def check_address(url: str, settings: ImageAddressSettings) -> None:
     Raises:
         ImageError: `invalid_url` or `blocked`.
     """
-    address = parse_url(url, allow_http=settings.image_allow_http, allowed_hosts=settings.image_allowed_hosts)
+    with as_image_error():
+        address = parse_url(
+            url, allow_http=settings.image_allow_http, allowed_hosts=settings.image_allowed_hosts
+        )
     host = (address.raw_host or "").lower().rstrip(".")
     try:
         number = str(ip_address(host))

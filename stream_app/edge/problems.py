@@ -9,7 +9,7 @@
 | 413 | too-large | a body, a product or a list beyond its limit |
 | 415 | unsupported-media-type | a body or a picture of a kind that is not read |
 | 421 | misdirected | a host name by which this machine does not call itself |
-| 422 | invalid, blocked-address, dead-letter, refused | the fields, an address, or the event itself |
+| 422 | invalid, blocked-address, dead-letter, refused | the fields, an address, the event itself, or a page |
 | 429 | too-many-requests | the rate of the key |
 | 500 | internal | a fault of the gateway, which its log tells |
 | 503 | unavailable | the brokers do not confirm, or too much is going on at once |
@@ -36,6 +36,7 @@ from schemas.errors import (
     MessageTooLargeError,
     ShelverError,
 )
+from stream_app.shop_pages.errors import PageError, PageReason
 
 __all__ = ["MEDIA_TYPE", "ProblemDetails", "ProblemError", "dead_letter", "of_error", "problem_response"]
 
@@ -82,7 +83,7 @@ class ProblemDetails(BaseModel):
     detail: str = Field(description="What happened, and what to do.")
     request_id: str | None = Field(default=None, description="Names the request in the gateway's log.")
     stage: str | None = Field(default=None, description="Of a dead letter: where the event failed.")
-    reason: str | None = Field(default=None, description="Of a dead letter or a picture: a short code.")
+    reason: str | None = Field(default=None, description="A short code, of dead letters, pictures and pages.")
     errors: list[FieldFault] | None = Field(default=None, description="The fields that are wrong.")
 
 
@@ -144,13 +145,18 @@ def dead_letter(failure: Failure, **more: Any) -> ProblemError:
 
 
 def of_error(error: ShelverError) -> ProblemError:
-    """The problem that an error of messages, pictures or models is to a client."""
+    """The problem that an error of messages, pictures, pages or models is to a client."""
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, ImageError):
         status, kind = _OF_IMAGES.get(error.reason, (422, "invalid"))
         about = "the address of the picture" if kind == "blocked-address" else "the picture"
         return ProblemError(status, kind, f"{about}: {error}", reason=str(error.reason))
+    if isinstance(error, PageError):
+        is_address = error.reason in (PageReason.BLOCKED, PageReason.INVALID_URL)
+        return ProblemError(
+            422, "blocked-address" if is_address else "refused", str(error), reason=str(error.reason)
+        )
     for error_type, status, kind in _OF_ERRORS:
         if isinstance(error, error_type):
             return ProblemError(status, kind, str(error), **_more(error))

@@ -21,10 +21,11 @@ from tests.conftest import TopicNames
 from tests.gateway_page import shown_requests
 from tests.integration.gateways import Answer, Gateway, HttpClient, until
 from tests.integration.workers import Topics, Worker, publish
-from tests.picture_server import PictureServer, allowing, response
+from tests.picture_server import PRIVATE, PUBLIC, PictureServer, allowing, redirect, response
 from tests.pictures import plain, saved
 
 TOO_LARGE = 60 * 2**20
+LAMP_PAGE = b'<meta property="og:type" content="product"><meta property="og:title" content="Lampe"><p>Belle.'
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,8 @@ def gateway(
         "gateway_catalogues": json.dumps({"shop": str(sample_catalogue)}),
         "gateway_training_dir": folder / "runs",
         "gateway_training_overrides": '["callbacks=none"]',
+        "shop_page_allow_http": True,
+        "shop_page_allowed_networks": json.dumps([f"{PUBLIC}/32"]),
         **allowing(),
     }
     with Gateway(kafka.bootstrap, topics, repository, log=folder / "log", **settings) as gateway:
@@ -144,6 +147,23 @@ async def test_a_form_carries_a_picture(client: HttpClient) -> None:
     data = base64.b64encode(saved(plain(), "JPEG")).decode()
     answer = await client.post("/v1/products", product(21, title="", image={"data": data}))
     assert answer.body["assigned"]["modalities"] == {"text": "absent", "image": "used"}
+
+
+async def test_a_shop_page_is_read_and_one_that_is_none_or_not_public_is_refused(client: HttpClient) -> None:
+    async with PictureServer(response(LAMP_PAGE, Content_Type="text/html")) as shop:
+        answer = await client.post("/v1/shop-pages", {"url": shop.url("/lampe")})
+        private = await client.post("/v1/shop-pages", {"url": f"http://{PRIVATE}:{shop.port}/lampe"})
+    assert answer.status == 200, answer
+    assert (answer.body["title"], answer.body["source"]) == ("Lampe", "opengraph")
+    assert answer.body["image_urls"] == []
+    assert problem(private) == (422, "blocked-address")
+    async with PictureServer(redirect(f"http://{PRIVATE}/")) as elsewhere:
+        assert problem(await client.post("/v1/shop-pages", {"url": elsewhere.url()}))[0] == 422
+    async with PictureServer(response(saved(plain()), Content_Type="image/png")) as pictures:
+        picture = await client.post("/v1/shop-pages", {"url": pictures.url()})
+    assert problem(picture) == (422, "refused")
+    assert picture.body["reason"] == "not_html"
+    assert problem(await client.post("/v1/shop-pages", {"url": ""})) == (422, "invalid")
 
 
 async def test_an_explanation_that_is_asked_for_comes_along(client: HttpClient) -> None:
@@ -510,11 +530,13 @@ async def test_every_request_that_the_page_shows_is_answered(gateway: Gateway, t
         pytest.skip("curl is not installed")
     (tmp_path / "lamp.jpg").write_bytes(saved(plain(), "JPEG"))
     run = "RUN"
-    for shown in shown_requests():
-        words = shlex.split(shown.replace("http://127.0.0.1:8000", gateway.url).replace("RUN", run))
-        said = await _said([*words, "--silent", "--show-error", "--fail-with-body"], tmp_path)
-        if "v1/training-runs -H" in shown:
-            run = json.loads(said)["id"]
+    async with PictureServer(response(LAMP_PAGE, Content_Type="text/html")) as shop:
+        for shown in shown_requests():
+            told = shown.replace("http://127.0.0.1:8000", gateway.url).replace("RUN", run)
+            words = shlex.split(told.replace("https://shop.example", shop.url("")))
+            said = await _said([*words, "--silent", "--show-error", "--fail-with-body"], tmp_path)
+            if "v1/training-runs -H" in shown:
+                run = json.loads(said)["id"]
 
 
 async def _said(words: list[str], folder: Path) -> bytes:
