@@ -77,7 +77,8 @@ def _first_of(kind: str, should: str, *choices: CoreSchema) -> GetPydanticSchema
     schema = core_schema.union_schema(
         list(choices), mode="left_to_right", custom_error_type=kind, custom_error_message=should
     )
-    return GetPydanticSchema(lambda _source, _handler: schema)
+    # A copy each time: pydantic writes what a field says of itself into the schema that it is given.
+    return GetPydanticSchema(lambda _source, _handler: schema.copy())
 
 
 def _or_null(schema: CoreSchema, *, default: object) -> tuple[CoreSchema, CoreSchema]:
