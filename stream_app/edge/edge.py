@@ -105,6 +105,11 @@ class Edge:
         }
         return HealthReport(healthy=all(detail.values()) and not self.stopping.is_set(), detail=detail)
 
+    def stop(self) -> None:
+        """Have everybody answered with what there is, so that a server can stop soon."""
+        self.stopping.set()
+        self.results.close()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connected for the length of an `async with` block, or trying to be."""
@@ -114,7 +119,7 @@ class Edge:
             async with self.shop_pages:
                 yield
         finally:
-            self.stopping.set()
+            self.stop()
             link.cancel()
             await asyncio.wait({link})
             await self.listings.stop()
@@ -152,6 +157,7 @@ class Edge:
             return
         if arrival.subject is not None:
             self.results.put(arrival.subject, arrival.result)
+            self.submissions.answered(arrival.subject)
         self.live.take(arrival, is_past=not self._follower.has_caught_up)
 
     def _watch(self) -> None:

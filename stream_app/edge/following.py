@@ -51,11 +51,8 @@ class Follower:
         self._positions: dict[KafkaPartition, int] = {}
         self._behind: dict[KafkaPartition, int] = {}
         self._has_begun = False
-
-    @property
-    def has_caught_up(self) -> bool:
+        self.has_caught_up = False
         """Whether what was there at the start has been read."""
-        return self._has_begun and not self._behind
 
     async def run(self) -> None:
         """Read until cancelled; a consumer that fails is replaced by another that goes on where it was."""
@@ -87,10 +84,8 @@ class Follower:
                 for record in records:
                     self._on_record(record)
                 self._positions[partition] = records[-1].offset + 1
-            for partition in tuple(self._behind):
-                # Positions, not records: compaction and transactions leave gaps before the end.
-                if await consumer.position(partition) >= self._behind[partition]:
-                    del self._behind[partition]
+            if not self.has_caught_up:
+                await self._look_whether_past_is_read(consumer)
             if clock() - looked_at > PARTITIONS_SECONDS:
                 looked_at = clock()
                 if await self._partitions(consumer) != set(consumer.assignment()):
@@ -106,6 +101,7 @@ class Follower:
             consumer.assign(partitions)
             begins = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
+        self._behind = {each: end for each, end in self._behind.items() if each in begins}
         num_partitions = Counter(partition.topic for partition in partitions)
         for partition in partitions:
             start = self._positions.get(partition)
@@ -116,9 +112,16 @@ class Follower:
             start = begins[partition] if start > ends[partition] else max(start, begins[partition])
             consumer.seek(partition, start)
             self._positions[partition] = start
-            if start < ends[partition]:
-                self._behind.setdefault(partition, ends[partition])
+            if start < ends[partition] and not self._has_begun:
+                self._behind[partition] = ends[partition]
         self._has_begun = True
+
+    async def _look_whether_past_is_read(self, consumer: AIOKafkaConsumer) -> None:
+        for partition in tuple(self._behind):
+            # Positions, not records: compaction and transactions leave gaps before the end.
+            if await consumer.position(partition) >= self._behind[partition]:
+                del self._behind[partition]
+        self.has_caught_up = not self._behind
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> set[KafkaPartition]:
         found = set()

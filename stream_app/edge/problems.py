@@ -173,6 +173,6 @@ def _more(error: ShelverError) -> dict[str, Any]:
 
 
 def _title(status: int, kind: str) -> str:
-    if kind in ("dead-letter", "blocked-address", "refused"):
+    if kind in ("dead-letter", "blocked-address"):
         return kind.replace("-", " ").capitalize()
     return HTTPStatus(status).phrase

@@ -69,6 +69,7 @@ class Results:
         self._max_bytes = max_bytes
         self._results: OrderedDict[Subject, Result] = OrderedDict()
         self._waiting: dict[Subject, set[asyncio.Future[Result]]] = {}
+        self._is_closed = False
         self.num_bytes = 0
 
     def __len__(self) -> int:
@@ -101,17 +102,23 @@ class Results:
         """The latest result of a subject; None where there is none, or no more."""
         return self._results.get(subject)
 
+    def close(self) -> None:
+        """Have nobody wait any more, now or later: their futures are cancelled."""
+        self._is_closed = True
+        for future in [each for futures in self._waiting.values() for each in futures]:
+            future.cancel()
+
     @contextmanager
     def awaited(self, subject: Subject) -> Iterator[asyncio.Future[Result]]:
-        """A future of the result of a subject, done at once where it is known already.
+        """A future of the result of a subject, done at once where it is known already; see `close`.
 
         Whoever asks for it before the question is published cannot miss the answer, also when it is not kept
         for long.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         known = self._results.get(subject)
-        if known is not None:
-            future.set_result(known)
+        if known is not None or self._is_closed:
+            future.cancel() if known is None else future.set_result(known)
             yield future
             return
         waiting = self._waiting.setdefault(subject, set())

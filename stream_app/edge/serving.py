@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -32,12 +32,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: EdgeSettings, *, on_listening: Callable[[str], None] = lambda _: None) -> None:
+async def serve(settings: EdgeSettings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered before it ends.
 
     Args:
         settings: of the gateway.
-        on_listening: told the address once it is listened on.
 
     Raises:
         SettingsError: the address or port cannot be had, or keys or credentials cannot be used.
@@ -65,14 +64,12 @@ async def serve(settings: EdgeSettings, *, on_listening: Callable[[str], None] =
             )
         )
         host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        logger.info("the gateway listens on %s", url)
-        on_listening(url)
+        logger.info("the gateway listens on http://%s:%s", f"[{host}]" if ":" in host else host, port)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         waiting = asyncio.create_task(stopping.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        edge.stopping.set()
+        edge.stop()
         server.should_exit = True
         await serving
     if fatal:

@@ -120,12 +120,15 @@ class Submissions:
             new = [
                 each
                 for each, (listing, _) in zip(submissions, answers, strict=True)
-                if each.subject not in self._sent and not listing.done()
+                if not self.is_pending(each.subject) and _result(listing) is None
             ]
             if new:
                 await self._sender.send([each.letter for each in new])
                 self._remember(new)
-            return await _settled(answers, deadline)
+            found = await _settled(answers, deadline)
+        for submission, (listing_found, _) in zip(submissions, found, strict=True):
+            _check_product(submission, listing_found)
+        return found
 
     async def find(self, subject: Subject, *, seconds: float) -> Found:
         """What came for a subject, and for the question that its listing asked; waits for it for so long."""
@@ -138,9 +141,16 @@ class Submissions:
         with ExitStack() as stack:
             return (await _settled([self._awaited(stack, subject, question)], deadline))[0]
 
+    def answered(self, subject: Subject) -> None:
+        """Note that a result has come: should it not be kept, what it answers may be sent again."""
+        sent = self._sent.get(subject)
+        if sent is not None:
+            self._sent[subject] = sent._replace(is_answered=True)
+
     def is_pending(self, subject: Subject) -> bool:
-        """Whether it was sent from here."""
-        return subject in self._sent
+        """Whether it was sent from here, and nothing has come of it."""
+        sent = self._sent.get(subject)
+        return sent is not None and not sent.is_answered
 
     def asks_to_be_explained(self, subject: Subject) -> bool:
         """Whether a listing that was sent from here asks to be explained."""
@@ -152,23 +162,15 @@ class Submissions:
         return _Awaited(listing, stack.enter_context(self._results.awaited(question)) if question else None)
 
     def _check_same(self, submission: Submission) -> None:
-        subject, sent = submission.subject, self._sent.get(submission.subject)
-        known = self._results.get(subject)
-        is_other = sent is not None and sent.digest != submission.digest
-        if known and known.product_id and submission.product_id not in (None, known.product_id):
-            is_other = True
-        if is_other:
-            name = "event_id" if subject.kind is Kind.LISTING else "request_id"
-            raise ProblemError(
-                409,
-                "conflict",
-                f"{name} {subject.identifier[:80]!r} was sent with other content before; send it as it was,"
-                " or under another id",
-            )
+        sent = self._sent.get(submission.subject)
+        if sent is not None and sent.digest != submission.digest:
+            raise _conflict(submission.subject)
+        _check_product(submission, self._results.get(submission.subject))
 
     def _remember(self, submissions: Iterable[Submission]) -> None:
         for each in submissions:
-            self._sent[each.subject] = _Remembered(each.digest, each.question)
+            is_answered = self._results.get(each.subject) is not None
+            self._sent[each.subject] = _Remembered(each.digest, each.question, is_answered)
         while len(self._sent) > MAX_REMEMBERED:
             self._sent.popitem(last=False)
 
@@ -176,11 +178,28 @@ class Submissions:
 class _Remembered(NamedTuple):
     digest: bytes
     question: Subject | None
+    is_answered: bool
 
 
 class _Awaited(NamedTuple):
     listing: asyncio.Future[Result]
     question: asyncio.Future[Result] | None
+
+
+def _check_product(submission: Submission, result: Result | None) -> None:
+    """Nobody gets the result of a product that he did not send, whatever ids two clients choose."""
+    if result and result.product_id and submission.product_id not in (None, result.product_id):
+        raise _conflict(submission.subject)
+
+
+def _conflict(subject: Subject) -> ProblemError:
+    name = "event_id" if subject.kind is Kind.LISTING else "request_id"
+    return ProblemError(
+        409,
+        "conflict",
+        f"{name} {subject.identifier[:80]!r} was sent with other content before; send it as it was, or under"
+        " another id",
+    )
 
 
 async def _settled(answers: Sequence[_Awaited], deadline: float) -> list[Found]:

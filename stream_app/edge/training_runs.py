@@ -102,11 +102,14 @@ class TrainingRuns:
         folder: of all runs; each gateway has its own.
         catalogues: what may be learnt from, by name.
         overrides: of every run.
+
+    Raises:
+        SettingsError: a path cannot be told to a run.
     """
 
     def __init__(self, folder: Path, catalogues: Mapping[str, str], overrides: Sequence[str]) -> None:
         self._folder = folder
-        self._catalogues = catalogues
+        self._roots = {name: quoted("data.root", path) for name, path in catalogues.items()}
         self._overrides = tuple(overrides)
         self._process: asyncio.subprocess.Process | None = None
         self._running: TrainingRun | None = None
@@ -117,20 +120,20 @@ class TrainingRuns:
     @property
     def catalogues(self) -> list[str]:
         """Names of what may be learnt from."""
-        return sorted(self._catalogues)
+        return sorted(self._roots)
 
     async def start(self, wanted: StartTraining) -> TrainingRun:
         """Start a run.
 
         Raises:
-            ProblemError: 409 where one is going on, 422 where the catalogue is unknown.
-            SettingsError: a path cannot be told to it.
+            ProblemError: 409 where one is going on, 422 where the catalogue is unknown, 503 where no process
+                can be started.
         """
-        root = self._catalogues.get(wanted.catalogue)
+        root = self._roots.get(wanted.catalogue)
         if root is None:
             known = ", ".join(self.catalogues) or "none (set SHELVER_GATEWAY_CATALOGUES)"
             raise ProblemError(422, "invalid", f"no catalogue has this name; there are: {known}")
-        overrides = [*self._overrides, *overrides_of(wanted.settings), *quoted("data.root", root)]
+        overrides = [*self._overrides, *overrides_of(wanted.settings), *root]
         async with self._changing:
             if (running := self._running) is not None:
                 raise ProblemError(

@@ -91,3 +91,15 @@ def test_bytes_are_counted_right_and_never_above_the_bound(
         assert results.num_bytes == sum(each.num_bytes for each in kept if each is not None)
         assert results.num_bytes <= max_bytes
         assert len(results) == sum(each is not None for each in kept)
+
+
+async def test_at_the_end_nobody_waits_any_more() -> None:
+    results = Results(10_000)
+    results.put(OTHER, result())
+    with results.awaited(ONE) as future:
+        results.close()
+        assert future.cancelled()
+    with results.awaited(ONE) as later, results.awaited(OTHER) as known:
+        assert later.cancelled()
+        assert known.result() == result()
+    results.put(ONE, result())
