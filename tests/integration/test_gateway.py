@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -212,8 +213,21 @@ async def test_a_dead_letter_is_told_with_its_stage_and_reason(client: HttpClien
         assert (told.body["stage"], told.body["reason"]) == ("prepare", "empty_listing")
 
 
-async def test_a_deadline_is_202_and_the_result_is_there_later(client: HttpClient) -> None:
-    answer = await client.post("/v1/products?wait=0", product(60))
+@contextlib.contextmanager
+def standing_still(worker: Worker) -> Iterator[None]:
+    """So that nothing is answered meanwhile."""
+    assert worker.process is not None
+    worker.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        worker.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_deadline_is_202_and_the_result_is_there_later(client: HttpClient, worker: Worker) -> None:
+    with standing_still(worker):
+        answer = await client.post("/v1/products?wait=0", product(60))
+        assert (await client.get(answer.headers["Location"])).status == 202
     assert answer.status == 202
     assert answer.body["status"] == "pending"
     assert answer.headers["Retry-After"] == "1"
@@ -222,9 +236,15 @@ async def test_a_deadline_is_202_and_the_result_is_there_later(client: HttpClien
     assert problem(await client.get("/v1/products/never-sent")) == (404, "not-found")
 
 
-async def test_a_stream_of_events_ends_with_the_result(client: HttpClient) -> None:
-    answer = await client.post("/v1/products?wait=0", product(70, explain=True))
-    events = await client.events(answer.headers["Location"] + "/events")
+async def test_a_stream_of_events_ends_with_the_result(
+    client: HttpClient, gateway: Gateway, worker: Worker
+) -> None:
+    with standing_still(worker):
+        answer = await client.post("/v1/products?wait=0", product(70, explain=True))
+        stream = asyncio.create_task(client.events(answer.headers["Location"] + "/events"))
+        while await gateway.metric("shelver_gateway_waiters") < 2:
+            await asyncio.sleep(0.01)
+    events = await stream
     assert [name for name, _ in events][-1] == "explained"
     assert events[-1][1]["explained"]["product_id"] == "p-70"
     await client.post("/v1/products?wait=0", product(71, title="", event_id="dead stream"))
@@ -363,9 +383,10 @@ async def test_a_question_is_answered_with_an_explanation(client: HttpClient) ->
     assert problem(await client.get("/v1/explanations/never-asked")) == (404, "not-found")
 
 
-async def test_an_event_of_before_can_be_explained(client: HttpClient) -> None:
+async def test_an_event_of_before_can_be_explained(client: HttpClient, worker: Worker) -> None:
     sent = await client.post("/v1/products", product(101))
-    answer = await client.post("/v1/explanations?wait=0", {"event_id": sent.body["event_id"]})
+    with standing_still(worker):
+        answer = await client.post("/v1/explanations?wait=0", {"event_id": sent.body["event_id"]})
     assert (answer.status, answer.body["status"]) == (202, "pending")
     later = await client.get(answer.headers["Location"], params={"wait": "30"})
     assert later.body["explained"]["event_id"] == sent.body["event_id"]
