@@ -100,6 +100,7 @@ async def test_a_request_id_that_is_not_fit_for_a_log_is_replaced(
         ("GET", "/v1/products/e-1", {"submit", "read"}),
         ("GET", "/v1/products/e-1/events", {"submit", "read"}),
         ("GET", "/v1/products/e-1/listing", {"read"}),
+        ("POST", "/v1/shop-pages", {"submit"}),
         ("POST", "/v1/explanations", {"submit"}),
         ("GET", "/v1/explanations/r-1", {"submit", "read"}),
         ("POST", "/v1/corrections", {"submit"}),
