@@ -204,14 +204,15 @@ def _conflict(subject: Subject) -> ProblemError:
 
 async def _settled(answers: Sequence[_Awaited], deadline: float) -> list[Found]:
     """Wait until every answer is there, or the deadline; what is not there is None."""
-    clock = asyncio.get_running_loop().time
-    futures: set[asyncio.Future[Result]] = {each.listing for each in answers}
-    await asyncio.wait(futures, timeout=max(0.0, deadline - clock()))
+    await _wait({each.listing for each in answers}, deadline)
     # An explanation only comes for what was classified.
-    questions = {each.question for each in answers if each.question and _is_assigned(each.listing)}
-    if questions:
-        await asyncio.wait(questions, timeout=max(0.0, deadline - clock()))
+    await _wait({each.question for each in answers if each.question and _is_assigned(each.listing)}, deadline)
     return [Found(_result(each.listing), _result(each.question)) for each in answers]
+
+
+async def _wait(futures: set[asyncio.Future[Result]], deadline: float) -> None:
+    if futures:  # of none, asyncio.wait makes an error
+        await asyncio.wait(futures, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
 
 
 def _is_assigned(future: asyncio.Future[Result]) -> bool:

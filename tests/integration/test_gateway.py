@@ -140,6 +140,11 @@ async def test_several_products_have_an_outcome_each(client: HttpClient) -> None
     assert (told[3]["problem"]["stage"], told[3]["problem"]["reason"]) == ("prepare", "empty_listing")
 
 
+async def test_a_list_of_refused_products_is_answered(client: HttpClient) -> None:
+    answer = await client.post("/v1/products", {"products": [{}, "not a product"]})
+    assert [each["status"] for each in answer.body["products"]] == ["refused", "refused"]
+
+
 async def test_a_form_carries_a_picture(client: HttpClient) -> None:
     form = FormData({"product_id": "p-20", "title": "Lampe"})
     form.add_field("image", saved(plain()), filename="whatever.exe", content_type="text/html")

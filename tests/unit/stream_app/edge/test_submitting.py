@@ -66,6 +66,11 @@ async def test_what_is_worked_on_is_not_sent_again(submissions: Submissions, bro
     assert submissions.is_pending(SUBJECT)
 
 
+async def test_of_nothing_there_is_nothing_to_wait_for(submissions: Submissions, brokers: Brokers) -> None:
+    assert await submissions.submit([], seconds=60) == []
+    assert not brokers.sent
+
+
 async def test_what_the_brokers_did_not_confirm_is_sent_again(
     submissions: Submissions, brokers: Brokers
 ) -> None:
