@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
@@ -18,6 +19,7 @@ from models.precision import Precision
 from schemas.codec import DEFAULT_MAX_MESSAGE_BYTES
 from stream_app.batching import BatchSettings
 from stream_app.broker_settings import BrokerSettings
+from stream_app.console.settings import ConsoleSettings
 from stream_app.edge.settings import GatewaySettings
 from stream_app.errors import SettingsError
 from stream_app.health import HealthSettings
@@ -283,6 +285,14 @@ class EdgeSettings(
     )
 
 
+class ConsoleProcessSettings(ConsoleSettings, LogSettings, BaseSettings):
+    """Every setting of the console."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings from the environment; ``overrides`` win where they are not None.
 
@@ -301,6 +311,17 @@ def load_edge_settings(environ: Mapping[str, str] | None = None, **overrides: An
     return _load(EdgeSettings, environ, overrides)
 
 
+def load_console_settings(
+    environ: Mapping[str, str] | None = None, **overrides: Any
+) -> ConsoleProcessSettings:
+    """As `load_settings`, those of the console.
+
+    Raises:
+        SettingsError: a value is out of bounds, or a ``SHELVER_`` variable names no setting.
+    """
+    return _load(ConsoleProcessSettings, environ, overrides)
+
+
 def _load(kind: type[S], environ: Mapping[str, str] | None, overrides: Mapping[str, Any]) -> S:
     refuse_unknown_variables(os.environ if environ is None else environ)
     try:
@@ -317,7 +338,7 @@ def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     Raises:
         SettingsError: with the nearest name.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields | EdgeSettings.model_fields}
+    known = {PREFIX + name.upper() for name in _all_fields()}
     for variable in environ:
         if not variable.upper().startswith(PREFIX) or variable.upper().startswith(TEST_PREFIX):
             continue
@@ -326,9 +347,14 @@ def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             hint = (
                 f"did you mean {nearest[0]}?"
                 if nearest
-                else "`shelver worker --help` and `shelver gateway --help` list all settings."
+                else "`shelver worker --help`, and that of gateway and console, list all settings."
             )
             raise SettingsError(f"environment variable {variable} is no setting; {hint}")
+
+
+def _all_fields() -> dict[str, FieldInfo]:
+    """Of every process, by name; those that several have are the same."""
+    return Settings.model_fields | EdgeSettings.model_fields | ConsoleProcessSettings.model_fields
 
 
 def _explain_unreadable(error: UnreadableSettingError) -> str:
@@ -352,7 +378,7 @@ def _explain_one(fault: Any) -> str:
 
 
 def _is_secret(name: str) -> bool:
-    field = Settings.model_fields.get(name)
+    field = _all_fields().get(name)
     if name in MAY_HOLD_SECRETS:
         return True
     return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))

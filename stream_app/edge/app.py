@@ -21,6 +21,7 @@ from stream_app.edge.problems import ProblemError, of_error, problem_response
 from stream_app.edge.routes import (
     corrections,
     explanations,
+    limits,
     live,
     models,
     operations,
@@ -41,6 +42,7 @@ ROUTERS = (
     live.router,
     training_runs.router,
     original.router,
+    limits.router,
     operations.router,
 )
 _KINDS = {404: "not-found", 405: "method-not-allowed"}

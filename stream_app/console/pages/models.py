@@ -1,0 +1,259 @@
+"""*Models*: versions, scores and cards; promotion; training runs as they go."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import streamlit as st
+
+from stream_app.console import session
+from stream_app.console.answers import RUNNING, Fit, TrainingRun, TrainingRuns, Version, Versions
+from stream_app.console.client import GatewayError
+from stream_app.console.problems import asked, show_error
+from stream_app.console.text import plain
+
+__all__ = ["page"]
+
+EVERY_SECONDS: Final = 2.0
+ALIASES: Final = ("champion", "challenger")
+LEFT_OUT: Final = ("step", "epoch")
+"""Of a point of a curve: where it is, not how good."""
+
+_PROMOTED, _RUN = "promoted", "training_run"
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Models")
+    versions, training = st.tabs(["Versions", "Training"])
+    with versions:
+        _versions()
+    with training:
+        _training()
+
+
+def _versions() -> None:
+    found = asked(lambda: session.remembered("models", session.gateway().models))
+    if st.button("Refresh", icon=":material/refresh:", key="models_refresh"):
+        session.forget("models")
+        st.rerun()
+    plain(f"The workers are to serve {found.serving}.", is_small=True)
+    if not found.versions:
+        st.info("There is no version yet. Start a training beside this, or run `shelver train`.")
+        return
+    _show_table(found)
+    names = [f"{each.name}@{each.version}" for each in found.versions]
+    chosen = st.selectbox("Version", names, key="version")
+    version = found.versions[names.index(chosen)]
+    if version.error is not None:
+        st.error("It cannot serve; train it anew, or delete its folder.", title="The version is damaged")
+        plain(version.error)
+        return
+    _promote(version)
+    _show_card(version)
+
+
+def _show_table(found: Versions) -> None:
+    st.dataframe(
+        [
+            {
+                "Model": each.name,
+                "Version": each.version,
+                "Aliases": ", ".join(each.aliases),
+                "Weighted F1": each.weighted_f1,
+                "Rows held out": each.rows,
+                "Written": each.created_at,
+                "Damaged": each.error or "",
+            }
+            for each in found.versions
+        ],
+        hide_index=True,
+        column_config={"Weighted F1": st.column_config.NumberColumn(format="%.4f")},
+        alt="Versions with their aliases and scores",
+    )
+
+
+def _promote(version: Version) -> None:
+    spec = f"{version.name}@{version.version}"
+    with st.form(f"promote_{spec}"):
+        alias = st.selectbox("Make this alias mean it", ALIASES, key=f"alias_{spec}")
+        force = st.checkbox(
+            "Even if it scores worse, or nobody can tell",
+            key=f"force_{spec}",
+            help="Without it a version that scores worse than the one it would replace is refused.",
+        )
+        wanted = st.form_submit_button("Promote", type="primary")
+    if wanted:
+        st.session_state.pop(_PROMOTED, None)
+        try:
+            with st.spinner("Every byte and the golden scores are checked ..."):
+                done = session.gateway().promote(version.name, alias, version.version, force=force)
+        except GatewayError as error:
+            show_error(error)
+            if error.kind == "conflict":
+                st.info("To promote it all the same, tick *Even if it scores worse* above.")
+            return
+        before = f", {done.previous_version} before" if done.previous_version else ""
+        st.session_state[_PROMOTED] = f"{done.name}@{done.alias} means version {done.version} now{before}."
+        session.forget("models", "categories")
+        st.rerun()
+    if (promoted := st.session_state.get(_PROMOTED)) is not None:
+        st.success("Workers that follow the alias take it over within seconds.", title="Promoted")
+        plain(promoted)
+
+
+def _show_card(version: Version) -> None:
+    name = f"version:{version.name}@{version.version}"
+    try:
+        detail = session.remembered(
+            name, lambda: session.gateway().version(version.name, version.version), seconds=600
+        )
+    except GatewayError as error:
+        show_error(error)
+        return
+    with st.expander("Model card", icon=":material/description:"):
+        if detail.card:
+            st.markdown(detail.card)
+        else:
+            st.info("It has none.")
+    with st.expander("Everything it says of itself", icon=":material/data_object:"):
+        st.json(detail.model_dump(mode="json", exclude={"card"}), expanded=1)
+
+
+def _training() -> None:
+    found = asked(lambda: session.remembered("trainings", session.gateway().trainings, seconds=5))
+    _start(found)
+    if not found.runs:
+        st.info("No training has been started here yet.")
+        return
+    identifiers = [run.id for run in found.runs]
+    if st.session_state.get(_RUN) not in identifiers:
+        st.session_state[_RUN] = identifiers[0]
+    states = {run.id: run.state for run in found.runs}
+    chosen = st.selectbox(
+        "Run", identifiers, format_func=lambda each: f"{each}: {states.get(each, '')}", key=_RUN
+    )
+    is_running = states[chosen] == RUNNING
+    st.fragment(_follow, run_every=EVERY_SECONDS if is_running else None)(chosen, is_running)
+
+
+def _start(found: TrainingRuns) -> None:
+    if not found.catalogues:
+        st.info(
+            "To start trainings from here, name catalogues for the gateway:"
+            ' `SHELVER_GATEWAY_CATALOGUES=\'{"shop": "/data/shop"}\'`.'
+        )
+        return
+    with (
+        st.expander("Start a training", icon=":material/play_arrow:", expanded=not found.runs),
+        st.form("train"),
+    ):
+        catalogue = st.selectbox("Learn from", found.catalogues)
+        left, right = st.columns(2)
+        architecture = left.selectbox(
+            "What is trained",
+            ("fusion", "text", "image"),
+            help="Text and picture with their fusion, or one of them.",
+        )
+        name = right.text_input("Name of the model", "fusion", max_chars=64)
+        epochs = left.number_input("Passes over the texts", 1, 200, 8)
+        limit = right.number_input("Most rows, 0 for all", 0, 10_000_000, 0)
+        wanted = st.form_submit_button("Start", type="primary")
+    if not wanted:
+        return
+    settings: dict[str, Any] = {"model": architecture, "name": name.strip()}
+    if architecture != "image":
+        settings["text.epochs"] = int(epochs)
+    if limit:
+        settings["data.limit"] = int(limit)
+    try:
+        run = session.gateway().start_training(catalogue, settings)
+    except GatewayError as error:
+        show_error(error)
+        return
+    st.session_state[_RUN] = run.id
+    session.forget("trainings")
+    st.rerun()
+
+
+def _follow(identifier: str, was_running: bool) -> None:
+    """Draw how far a run is; while it runs, this is done again and again."""
+    try:
+        run = session.gateway().training(identifier)
+    except GatewayError as error:
+        show_error(error)
+        return
+    if was_running and run.state != RUNNING:
+        session.forget("trainings", "models")
+        st.rerun()
+    _show_state(run)
+    for fit in run.fits:
+        _show_curves(fit)
+    if run.state == RUNNING and st.button("Cancel the training", icon=":material/cancel:"):
+        _cancel(identifier)
+    _show_log(identifier)
+
+
+def _show_state(run: TrainingRun) -> None:
+    told = f"{run.catalogue}, begun {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    if run.state == RUNNING:
+        st.info("It goes on, whether this page is open or not.", title="Running")
+    elif run.state == "succeeded":
+        st.success("The version is listed under *Versions*; promote it there.", title="Succeeded")
+    elif run.state == "failed":
+        st.error("Its log below tells more.", title="Failed")
+    else:
+        st.warning("It has made no version.", title=run.state.capitalize())
+    plain(told, is_small=True)
+    if run.error:
+        plain(run.error)
+    if run.result:
+        st.json(run.result, expanded=1)
+
+
+def _show_curves(fit: Fit) -> None:
+    """One chart for each kind of number, its lines told apart by the part of the data."""
+    plain(f"{fit.name}: pass {fit.epoch}{', done' if fit.done else ''}")
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for point in fit.metrics:
+        for name, value in point.items():
+            if name in LEFT_OUT or "step" not in point:
+                continue
+            part, _, kind = name.rpartition("/")
+            curves.setdefault(kind, {}).setdefault(part or kind, []).append((point["step"], value))
+    charts = st.container(horizontal=True)
+    for kind, lines in curves.items():
+        with charts.container(width=360):
+            st.line_chart(
+                [
+                    {"step": step, kind: value, "of": part}
+                    for part, line in lines.items()
+                    for step, value in line
+                ],
+                x="step",
+                y=kind,
+                color="of",
+                height=220,
+                alt=f"{kind} of {fit.name} by step",
+            )
+
+
+def _cancel(identifier: str) -> None:
+    try:
+        with st.spinner("It ends in order, within ten seconds ..."):
+            session.gateway().cancel_training(identifier)
+    except GatewayError as error:
+        show_error(error)
+        return
+    session.forget("trainings")
+    st.rerun()
+
+
+def _show_log(identifier: str) -> None:
+    with st.expander("Log", icon=":material/notes:"):
+        try:
+            log = session.gateway().training_log(identifier)
+        except GatewayError as error:
+            show_error(error)
+            return
+        st.code(log or "nothing yet", language=None, wrap_lines=True, height=320)

@@ -1,0 +1,96 @@
+"""What went wrong, shown so that a visitor knows what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import streamlit as st
+
+from stream_app.console import session
+from stream_app.console.answers import Problem
+from stream_app.console.client import GatewayError
+from stream_app.console.text import plain
+
+__all__ = ["asked", "show_error", "show_problem"]
+
+T = TypeVar("T")
+
+_ADVICE: Final = {
+    "unreachable": (
+        "The gateway does not answer",
+        "Start it with `shelver gateway`, or set `SHELVER_CONSOLE_GATEWAY_URL` to its address.",
+    ),
+    "unreadable": (
+        "The gateway's answer cannot be read",
+        "Check that `SHELVER_CONSOLE_GATEWAY_URL` is the address of a gateway of the same release.",
+    ),
+    "unauthorized": (
+        "The gateway wants an API key",
+        "Enter yours under *API key* in the sidebar, or have `SHELVER_CONSOLE_API_KEY` set.",
+    ),
+    "forbidden": (
+        "The key does not allow this",
+        "Use a key with the role that is named below: `submit`, `read` or `train`.",
+    ),
+    "too-many-requests": ("Too many requests", "Wait a moment, then try again."),
+    "too-large": ("Too large", "Send a smaller picture, or its address in place of the file."),
+    "unsupported-media-type": (
+        "This kind of file is not read",
+        "Pictures are JPEG, PNG, GIF, WebP or BMP, whatever their names say.",
+    ),
+    "blocked-address": (
+        "This address may not be fetched",
+        "Only public `https` addresses are; upload the picture in its place.",
+    ),
+    "dead-letter": (
+        "The product cannot be classified",
+        "It has become a dead letter; mend what is named below, then send it again.",
+    ),
+    "invalid": ("Something is not as it should be", "Change what is named below."),
+    "refused": ("Refused", "Change what is named below."),
+    "conflict": ("Not now, or not like this", "See below."),
+    "not-found": ("Not found", "It may not be known to this gateway, or no longer."),
+    "unavailable": (
+        "Kafka does not answer the gateway",
+        "Nothing is lost that was confirmed; try again in a moment.",
+    ),
+    "method-not-allowed": ("This gateway does not offer that", "Run a gateway of the same release."),
+}
+_OTHER: Final = ("Something went wrong", "Try again; the log of the gateway tells more.")
+
+
+def asked(ask: Callable[[], T]) -> T:
+    """What the gateway answers; where it does not, show why and draw no more of the page."""
+    try:
+        return ask()
+    except GatewayError as error:
+        show_error(error)
+        st.button("Try again", icon=":material/refresh:")
+        st.stop()
+
+
+def show_error(error: GatewayError) -> None:
+    """Show what the gateway, or the way to it, said."""
+    _show(error.kind, str(error), error.problem, error.retry_seconds)
+
+
+def show_problem(problem: Problem) -> None:
+    """Show what the gateway said of one product."""
+    _show(problem.kind, problem.detail, problem, None)
+
+
+def _show(kind: str, detail: str, problem: Problem | None, retry_seconds: float | None) -> None:
+    title, advice = _ADVICE.get(kind, _OTHER)
+    if kind == "unreachable":
+        advice += f" It is `{session.settings().console_gateway_url}` now."
+    if retry_seconds:
+        advice += f" It asks to wait {retry_seconds:.0f} s."
+    with st.container(border=True):
+        st.error(advice, title=title)
+        plain(detail)
+        if problem is not None and problem.reason:
+            where = f" at the stage {problem.stage}" if problem.stage else ""
+            plain(f"Reason: {problem.reason}{where}")
+        if problem is not None and problem.request_id and problem.status >= 500:
+            plain(f"Request {problem.request_id}")

@@ -1,0 +1,76 @@
+"""The console as a process: a socket, signals, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+from streamlit.web.bootstrap import load_config_options
+
+from stream_app.console import session
+from stream_app.console.settings import ConsoleSettings
+from stream_app.http_serving import listen, serve_app, url_of
+
+__all__ = ["serve"]
+
+logger = logging.getLogger(__name__)
+
+SCRIPT: Final = Path(__file__).with_name("app.py")
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with
+
+
+async def serve(settings: ConsoleSettings, *, on_listening: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: of the console.
+        on_listening: told the address once it is listened on.
+
+    Raises:
+        SettingsError: the address or port cannot be had.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(session.configured(settings))
+        listener = listen(settings.console_host, settings.console_port, "console")
+        stack.enter_context(contextlib.closing(listener))
+        load_config_options(_options(settings, listener.getsockname()[1]))
+        on_listening(url_of(listener))
+        await serve_app(
+            st.App(SCRIPT, on_script_error=_tell),
+            listener,
+            stopping=asyncio.Event(),
+            stop_seconds=settings.console_stop_seconds,
+            has_websockets=True,
+        )
+
+
+def _options(settings: ConsoleSettings, port: int) -> dict[str, Any]:
+    """Streamlit's own, by their names with `_` for `.`; files and variables of its own do not change them."""
+    names = [] if settings.console_host in EVERYWHERE else [*LOOPBACK_NAMES, settings.console_host]
+    return {
+        "server_address": settings.console_host,
+        "server_port": port,
+        # A page of somebody else whose name leads here (DNS rebinding) does not reach it.
+        "server_allowedHosts": names,
+        "server_headless": True,
+        "server_fileWatcherType": "none",
+        "server_maxUploadSize": settings.console_upload_bytes // 2**20,
+        "browser_gatherUsageStats": False,
+        "client_showErrorDetails": "none",
+        "client_toolbarMode": "viewer",
+        "runner_magicEnabled": False,
+        "theme_primaryColor": "#b35900",
+    }
+
+
+def _tell(error: Exception) -> bool:
+    """Log a fault of ours, and show no more of it than that."""
+    logger.error("a page cannot be drawn", exc_info=error)
+    st.error("The log of the console tells what. Reload the page to go on.", title="A fault of the console")
+    return True
