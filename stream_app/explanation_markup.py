@@ -40,29 +40,31 @@ Bar = tuple[str, str, float, float]
 
 def explanation_markup(
     answer: CategoryExplained,
-    probabilities: Sequence[float],
     texts: tuple[str, str],
     image: bytes | None,
+    *,
+    probabilities: Sequence[float] = (),
 ) -> str:
     """What `STYLE` styles: how to read it, bars, and a section for each category.
 
     Args:
         answer: what was found.
-        probabilities: of the explained categories, in the same order.
         texts: title and description as they were explained.
         image: the bytes of the picture, which go into the markup.
+        probabilities: of the explained categories, in the same order, where they are to be shown.
     """
     sections = [
         _section(number, explanation, answer.explanations, texts, image)
         for number, explanation in enumerate(answer.explanations)
     ]
+    shown = _probabilities(answer.explanations, probabilities) if probabilities else ""
     methods = "; ".join(escape(method) for method in (answer.method.text, answer.method.image) if method)
     return (
         '<div class="explanation">'
         f'<p><span style="background:{_background(1, 1)}">Orange</span> speaks for a category, '
         f'<span style="background:{_background(-1, 1)}">blue</span> against it; point at a word or a part of '
         "the picture, or tap it, for its number in logits.</p>\n"
-        f"{_probabilities(answer.explanations, probabilities)}\n" + "\n".join(sections) + "\n<footer>"
+        f"{shown}\n" + "\n".join(sections) + "\n<footer>"
         f"{methods}; {answer.method.evaluations} evaluations; base value and attributions add up "
         f"to the logit within {answer.additivity_error:.0e}.</footer></div>"
     )

@@ -37,5 +37,5 @@ def explanation_page(
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
         f"<title>Explained by {name}</title><style>{_PAGE_STYLE}{STYLE}</style></head><body>\n"
         f"<h1>Why this category? {name}</h1>\n"
-        f"{explanation_markup(answer, probabilities, texts, image)}\n</body></html>\n"
+        f"{explanation_markup(answer, texts, image, probabilities=probabilities)}\n</body></html>\n"
     )

@@ -17,6 +17,7 @@ import typer
 
 from stream_app.commands.finite import finite
 from stream_app.commands.repository_options import DEFAULT_ROOT, Cache, Root, open_repository
+from stream_app.errors import SettingsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
     from schemas.products import ProductListed
     from stream_app.broker import EmbeddedBroker
     from stream_app.event_tally import TallySummary
-    from stream_app.worker_process import WorkerProcess
+    from stream_app.service_process import ServiceProcess
 
 MODEL = "demo"
+CHAMPION = "champion"
 NUM_TRAINING_PRODUCTS = 600
 TRAINING_SEED = 1
 MAX_PRODUCTS = 2_000
 """Products drawn for one run; with more events they are listed again."""
+
+Places = Mapping[str, str | Path | None]
+"""Where models are, by the names of the settings."""
 
 BROKER_TIMESTAMPS = {"log.message.timestamp.type": "LogAppendTime"}
 
@@ -49,6 +54,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave Kafka and the worker running afterwards, until Ctrl-C.")
     ] = False,
+    web: Annotated[
+        bool, typer.Option("--console", help="With --keep: serve the gateway and the web page as well.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one JSON object, the last line of output.")
     ] = False,
@@ -64,10 +72,13 @@ def demo(
     Exit code 0 means that every listing came out, and one was explained.
 
     Raises:
+        SettingsError: `--console` without `--keep`.
         ShelverError: a part cannot be started, or ended early.
     """
     from rich.console import Console
 
+    if web and not keep:
+        raise SettingsError("--console goes with --keep: without it nothing stays to look at")
     console = Console(stderr=True)
     with _cleaned_up() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shelver-demo-")))
@@ -78,13 +89,18 @@ def demo(
         listings = _draw_listings(folder / "products", events, seed)
         console.print(f"Starting a worker with the model {model} ...", highlight=False)
         places = {"model_repository": repository, "model_cache": model_cache}
-        worker = stack.enter_context(_worker(broker, model, folder, places))
+        serves = _alias_or_version(repository, model_cache, model) if web else str(model)
+        worker = stack.enter_context(_worker(broker, serves, folder, places))
         console.print(f"The worker is ready; its metrics are at {worker.url}/metrics", highlight=False)
+        services = [worker]
+        if web:
+            services += _web(stack, broker, serves, folder, places)
+            console.print(f"The web page is at {services[-1].url}", highlight=False)
         summary = _run(broker, worker, listings, rate, console)
         explained = _explain_one(broker, listings, console)
         _report(summary, explained, model=str(model), metrics=f"{worker.url}/metrics", as_json=as_json)
         if keep:
-            _stay(broker, worker, console)
+            _stay(broker, services, console)
     if summary.lost or explained is None:
         raise typer.Exit(1)
 
@@ -152,19 +168,57 @@ def _draw_listings(folder: Path, num_events: int, seed: int) -> list[ProductList
     return [row.to_listing(f"demo-{number}") for number, row in zip(range(num_events), rows, strict=False)]
 
 
-def _worker(
-    broker: EmbeddedBroker, model: ModelLocation, folder: Path, places: Mapping[str, str | Path | None]
-) -> WorkerProcess:
-    from stream_app.worker_process import WorkerProcess
+def _alias_or_version(repository: str, cache: Path | None, model: ModelLocation) -> str:
+    """What is served where somebody may promote another version: the champion, if there is one."""
+    aliases = open_repository(repository, cache).aliases(MODEL)
+    return f"{MODEL}@{CHAMPION}" if CHAMPION in aliases else str(model)
 
-    told = {name: place for name, place in places.items() if place is not None}
-    settings: dict[str, Any] = {"broker": broker.url, "model": str(model), **told}
-    return WorkerProcess(settings, log_file=folder / "worker.log")
+
+def _worker(broker: EmbeddedBroker, model: str, folder: Path, places: Places) -> ServiceProcess:
+    from stream_app.service_process import ServiceProcess
+
+    settings = {"broker": broker.url, "model": model, **_told(places)}
+    return ServiceProcess("worker", settings, port_setting="metrics_port", log_file=folder / "worker.log")
+
+
+def _web(
+    stack: ExitStack, broker: EmbeddedBroker, model: str, folder: Path, places: Places
+) -> list[ServiceProcess]:
+    """The gateway, and the console that asks it; both know the products that were drawn as a catalogue."""
+    from stream_app.service_process import ServiceProcess
+
+    catalogues = json.dumps({"drawn products": str(folder / "products")})
+    settings: dict[str, Any] = {
+        "broker": broker.url,
+        "model": model,
+        "gateway_catalogues": catalogues,
+        "gateway_training_dir": folder / "trainings",
+        "gateway_training_overrides": json.dumps(["experiment=demo"]),
+        **_told(places),
+    }
+    gateway = stack.enter_context(
+        ServiceProcess("gateway", settings, port_setting="gateway_port", log_file=folder / "gateway.log")
+    )
+    asks = {"console_gateway_url": gateway.url, "console_catalogues": catalogues}
+    console = stack.enter_context(
+        ServiceProcess(
+            "console",
+            asks,
+            port_setting="console_port",
+            ready_path="/_stcore/health",
+            log_file=folder / "console.log",
+        )
+    )
+    return [gateway, console]
+
+
+def _told(places: Places) -> dict[str, str | Path]:
+    return {name: place for name, place in places.items() if place is not None}
 
 
 def _run(
     broker: EmbeddedBroker,
-    worker: WorkerProcess,
+    worker: ServiceProcess,
     listings: Sequence[ProductListed],
     rate: float,
     console: Console,
@@ -225,14 +279,16 @@ def _report(
         print(json.dumps({**rounded, "model": model, "explanation": explanation}), flush=True)
 
 
-def _stay(broker: EmbeddedBroker, worker: WorkerProcess, console: Console) -> None:
+def _stay(broker: EmbeddedBroker, services: Sequence[ServiceProcess], console: Console) -> None:
+    """Wait for Ctrl-C; the worker comes first, then gateway and console, if there are any."""
+    addresses = [f"SHELVER_BROKER={broker.url}", f"metrics at {services[0].url}/metrics"]
+    names = ("the gateway", "the web page")
+    addresses += [f"{name} at {each.url}" for name, each in zip(names, services[1:], strict=False)]
     try:
-        console.print(
-            f"Still running until Ctrl-C: SHELVER_BROKER={broker.url}, metrics at {worker.url}/metrics",
-            highlight=False,
-        )
+        console.print(f"Still running until Ctrl-C: {', '.join(addresses)}", highlight=False)
         while True:
-            worker.check()
+            for service in services:
+                service.check()
             broker.wait(1.0)
     except KeyboardInterrupt:
         console.print("Stopping.")

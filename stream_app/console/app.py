@@ -6,7 +6,7 @@ from stream_app.console import session
 from stream_app.console.pages import live, models, test_set, try_product
 
 PAGES = (
-    (try_product.page, "Try a product", ":material/category_search:", "try"),
+    (try_product.page, "Try a product", ":material/category_search:", None),
     (live.page, "Live", ":material/stream:", "live"),
     (test_set.page, "Test set", ":material/fact_check:", "test-set"),
     (models.page, "Models", ":material/model_training:", "models"),
@@ -15,7 +15,12 @@ PAGES = (
 
 def main() -> None:
     """Draw the page that was chosen."""
-    st.set_page_config(page_title="Shelver", page_icon=":material/shelves:", layout="wide")
+    st.set_page_config(
+        page_title="Shelver",
+        page_icon="📦",
+        layout="wide",
+        initial_sidebar_state="collapsed",
+    )
     chosen = st.navigation(
         [st.Page(page, title=title, icon=icon, url_path=path) for page, title, icon, path in PAGES],
         position="top",

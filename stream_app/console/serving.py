@@ -65,7 +65,8 @@ def _options(settings: ConsoleSettings, port: int) -> dict[str, Any]:
         "client_showErrorDetails": "none",
         "client_toolbarMode": "viewer",
         "runner_magicEnabled": False,
-        "theme_primaryColor": "#b35900",
+        "theme_light_primaryColor": "#b35900",
+        "theme_dark_primaryColor": "#ff9f40",
     }
 
 

@@ -122,7 +122,8 @@ def _show_card(version: Version) -> None:
 
 def _training() -> None:
     found = asked(lambda: session.remembered("trainings", session.gateway().trainings, seconds=5))
-    _start(found)
+    serving = asked(lambda: session.remembered("models", session.gateway().models)).serving
+    _start(found, serving.partition("@")[0])
     if not found.runs:
         st.info("No training has been started here yet.")
         return
@@ -137,7 +138,7 @@ def _training() -> None:
     st.fragment(_follow, run_every=EVERY_SECONDS if is_running else None)(chosen, is_running)
 
 
-def _start(found: TrainingRuns) -> None:
+def _start(found: TrainingRuns, name_of_model: str) -> None:
     if not found.catalogues:
         st.info(
             "To start trainings from here, name catalogues for the gateway:"
@@ -155,7 +156,7 @@ def _start(found: TrainingRuns) -> None:
             ("fusion", "text", "image"),
             help="Text and picture with their fusion, or one of them.",
         )
-        name = right.text_input("Name of the model", "fusion", max_chars=64)
+        name = right.text_input("Name of the model", name_of_model, max_chars=64)
         epochs = left.number_input("Passes over the texts", 1, 200, 8)
         limit = right.number_input("Most rows, 0 for all", 0, 10_000_000, 0)
         wanted = st.form_submit_button("Start", type="primary")

@@ -24,7 +24,7 @@ __all__ = ["page"]
 MIN_EVALUATIONS: Final = 50
 MAX_EVALUATIONS: Final = 1_000
 USUAL_EVALUATIONS: Final = 200
-EXACT: Final = "Exact: words and 49 parts of the picture"
+EXACT: Final = "Exact: words and parts of the picture"
 PIXELS: Final = "Pixels of the picture, by trying: takes seconds"
 
 _TITLE, _DESCRIPTION, _ADDRESS = "try_title", "try_description", "try_address"
@@ -192,12 +192,10 @@ def _explain(trial: _Trial, assigned: CategoryAssigned, max_wait_seconds: float)
         except GatewayError as error:
             show_error(error)
     if trial.explanation is not None:
-        _show_explanation(trial, trial.explanation, choices, max_wait_seconds)
+        _show_explanation(trial, trial.explanation, max_wait_seconds)
 
 
-def _show_explanation(
-    trial: _Trial, answer: ExplanationAnswer, choices: list[AssignedCategory], max_wait_seconds: float
-) -> None:
+def _show_explanation(trial: _Trial, answer: ExplanationAnswer, max_wait_seconds: float) -> None:
     if answer.explained is None:
         st.warning("No worker has explained it yet.", title="No explanation yet")
         if st.button("Ask again", key=f"explain_again_{answer.request_id}"):
@@ -211,11 +209,7 @@ def _show_explanation(
             st.rerun()
         return
     explained = answer.explained
-    known = {choice.code: choice.probability for choice in choices}
-    probabilities = [known.get(each.category.code, 0.0) for each in explained.explanations]
-    markup = explanation_markup(
-        explained, probabilities, (trial.title, trial.description), _picture(trial, explained)
-    )
+    markup = explanation_markup(explained, (trial.title, trial.description), _picture(trial, explained))
     st.html(f"<style>{STYLE}</style>{markup}")
 
 

@@ -1,4 +1,4 @@
-"""`shelver worker` as a child process that ends with this process, for the demo and benchmarks."""
+"""A command of ours as a child process that ends with this process, for the demo."""
 
 from __future__ import annotations
 
@@ -20,26 +20,38 @@ from stream_app.errors import FatalError
 from stream_app.process_guard import guarded
 from stream_app.settings import PREFIX
 
-__all__ = ["WorkerProcess"]
+__all__ = ["ServiceProcess"]
 
 KEPT_VARIABLES = (f"{PREFIX}DEVICE", f"{PREFIX}LOG_LEVEL", f"{PREFIX}LOG_FORMAT")
 """What a child takes over from the user's settings: the others may point at a real cluster."""
 
 
-class WorkerProcess:
-    """A worker started with settings of its own; stopped, in order, at the end of the `with` block.
+class ServiceProcess:
+    """A worker, gateway or console with settings of its own; stopped, in order, after the `with` block.
 
     Args:
+        command: of `shelver`.
         settings: names of settings, such as `broker`, and their values.
-        log_file: what the worker says goes there.
+        port_setting: where it is told the port it serves HTTP on, which is a free one.
+        ready_path: what is answered with 200 there once it is ready.
+        log_file: what it says goes there.
         start_timeout_seconds: longest wait until it is ready.
     """
 
     def __init__(
-        self, settings: Mapping[str, object], *, log_file: Path, start_timeout_seconds: float = 120.0
+        self,
+        command: str,
+        settings: Mapping[str, object],
+        *,
+        port_setting: str,
+        ready_path: str = "/readyz",
+        log_file: Path,
+        start_timeout_seconds: float = 120.0,
     ) -> None:
-        self._metrics_port = free_port()
-        self._settings = {**settings, "metrics_port": self._metrics_port}
+        self._command = command
+        self._port = free_port()
+        self._settings = {**settings, port_setting: self._port}
+        self._ready_path = ready_path
         self._log_file = log_file
         self._start_timeout_seconds = start_timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,8 +74,8 @@ class WorkerProcess:
 
     @property
     def url(self) -> str:
-        """Where metrics and health are served."""
-        return f"http://127.0.0.1:{self._metrics_port}"
+        """Where it serves HTTP: a worker its metrics and health, the others what they are for."""
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -71,19 +83,19 @@ class WorkerProcess:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start the worker; returns once it is ready for records.
+        """Start it; returns once it is ready.
 
         Raises:
             FatalError: it ended, or was not ready in time; with the end of its log.
         """
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the arguments are our own
-                guarded([sys.executable, "-m", "stream_app", "worker"]),
+                guarded([sys.executable, "-m", "stream_app", self._command]),
                 env=self._environment(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # Keeps Ctrl-C on the terminal away from the worker: we stop it, in order.
+                # Keeps Ctrl-C on the terminal away from it: we stop it, in order.
                 start_new_session=True,
             )
         deadline = time.monotonic() + self._start_timeout_seconds
@@ -94,12 +106,12 @@ class WorkerProcess:
             time.sleep(0.1)
 
     def check(self) -> None:
-        """Raise FatalError when the worker has ended by itself."""
+        """Raise FatalError when it has ended by itself."""
         if self._process is None or self._process.poll() is not None:
             raise self._ended("ended by itself")
 
     def stop(self, timeout_seconds: float = 30.0) -> None:
-        """End the worker in order (SIGTERM), by force after `timeout_seconds`."""
+        """End it in order (SIGTERM), by force after `timeout_seconds`."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -121,7 +133,7 @@ class WorkerProcess:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2.0) as response:  # noqa: S310 - our own URL
+            with urllib.request.urlopen(f"{self.url}{self._ready_path}", timeout=2.0) as response:  # noqa: S310 - our own URL
                 return bool(response.status == 200)
         except (OSError, urllib.error.HTTPError):
             return False
@@ -129,5 +141,5 @@ class WorkerProcess:
     def _ended(self, what: str) -> FatalError:
         lines = self._log_file.read_text(errors="replace").splitlines()[-8:]
         return FatalError(
-            "\n".join([f"the worker {what}; the end of its log:", *(line[:300] for line in lines)])
+            "\n".join([f"the {self._command} {what}; the end of its log:", *(line[:300] for line in lines)])
         )
