@@ -28,6 +28,8 @@ LIBRARY_LOGGERS = (
     "aiohttp",
     "aiokafka",
     "faust",
+    "httpcore",
+    "httpx",
     "kafka",
     "mode",
     "opentelemetry",

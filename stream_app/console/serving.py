@@ -65,6 +65,7 @@ def _options(settings: ConsoleSettings, port: int) -> dict[str, Any]:
         "client_showErrorDetails": "none",
         "client_toolbarMode": "viewer",
         "runner_magicEnabled": False,
+        "logger_level": "warning",
         "theme_light_primaryColor": "#b35900",
         "theme_dark_primaryColor": "#ff9f40",
     }
