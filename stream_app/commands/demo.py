@@ -193,7 +193,6 @@ def _web(
         "model": model,
         "gateway_catalogues": catalogues,
         "gateway_training_dir": folder / "trainings",
-        "gateway_training_overrides": json.dumps(["experiment=demo"]),
         **_told(places),
     }
     gateway = stack.enter_context(

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from stream_app.console import session
-from stream_app.console.pages import live, models, test_set, try_product
+from stream_app.console.views import live, models, test_set, try_product
 
 PAGES = (
     (try_product.page, "Try a product", ":material/category_search:", None),

@@ -16,6 +16,14 @@ __all__ = ["page"]
 
 EVERY_SECONDS: Final = 2.0
 ALIASES: Final = ("champion", "challenger")
+PICTURE_ALONE: Final = "Picture alone"
+KINDS: Final = {
+    "Text and picture": {"model": "fusion"},
+    "Text alone": {"model": "text"},
+    PICTURE_ALONE: {"model": "image"},
+    "The demo's: small, for drawn pictures": {"experiment": "demo"},
+}
+FOLD: Final = "-fold-"
 LEFT_OUT: Final = ("step", "epoch")
 """Of a point of a curve: where it is, not how good."""
 
@@ -151,19 +159,15 @@ def _start(found: TrainingRuns, name_of_model: str) -> None:
     ):
         catalogue = st.selectbox("Learn from", found.catalogues)
         left, right = st.columns(2)
-        architecture = left.selectbox(
-            "What is trained",
-            ("fusion", "text", "image"),
-            help="Text and picture with their fusion, or one of them.",
-        )
+        kind = left.selectbox("What is trained", tuple(KINDS))
         name = right.text_input("Name of the model", name_of_model, max_chars=64)
         epochs = left.number_input("Passes over the texts", 1, 200, 8)
         limit = right.number_input("Most rows, 0 for all", 0, 10_000_000, 0)
         wanted = st.form_submit_button("Start", type="primary")
     if not wanted:
         return
-    settings: dict[str, Any] = {"model": architecture, "name": name.strip()}
-    if architecture != "image":
+    settings: dict[str, Any] = {**KINDS[kind], "name": name.strip()}
+    if kind != PICTURE_ALONE:
         settings["text.epochs"] = int(epochs)
     if limit:
         settings["data.limit"] = int(limit)
@@ -189,7 +193,12 @@ def _follow(identifier: str, was_running: bool) -> None:
         st.rerun()
     _show_state(run)
     for fit in run.fits:
-        _show_curves(fit)
+        if FOLD not in fit.name:
+            _show_curves(fit)
+    if folds := [fit for fit in run.fits if FOLD in fit.name]:
+        with st.expander("Folds that the calibration is found on", icon=":material/stacked_line_chart:"):
+            for fit in folds:
+                _show_curves(fit)
     if run.state == RUNNING and st.button("Cancel the training", icon=":material/cancel:"):
         _cancel(identifier)
     _show_log(identifier)

@@ -1,1 +1,0 @@
-"""The pages, a module each: `page()` draws one, from the top at every change."""
