@@ -247,7 +247,6 @@ class Live(Answer):
 class ShopProduct(Answer):
     """A product as a shop's page shows it."""
 
-    title: str = ""
+    title: str
     description: str | None = None
-    image_url: str | None = None
-    address: str = ""
+    image_urls: list[str] = []

@@ -79,6 +79,10 @@ class Sender:
         """Whether records are taken."""
         return self._producer is not None
 
+    def limit(self, topic: str) -> int | None:
+        """The largest record that a topic takes, in bytes; None while that is not known."""
+        return self._limits.get(topic)
+
     async def partitions_of(self, topic: str) -> Collection[int]:
         """The partitions of a topic.
 

@@ -42,7 +42,7 @@ async def serve(settings: EdgeSettings) -> None:
             listener,
             stopping=stopping,
             stop_seconds=settings.gateway_stop_seconds,
-            on_stopping=edge.stopping.set,
+            on_stopping=edge.stop,
         )
     if fatal:
         raise (

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import hashlib
 import io
 import json
 import re
@@ -16,6 +17,7 @@ import pytest
 from schemas.catalogue import read_catalogue
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker_config import free_port
+from tests.conftest import TopicNames
 from tests.e2e.consoles import PATIENCE_MS, Console, browser, visitor
 from tests.integration.gateways import Gateway
 from tests.integration.workers import Topics, Worker
@@ -372,6 +374,57 @@ def test_pages_fit_a_phone_and_follow_dark_mode(chromium: "Browser", console: Co
             assert main.evaluate("element => element.scrollWidth <= element.clientWidth"), path
             background = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
             assert max(int(part) for part in re.findall(r"\d+", background)[:3]) < 64
+
+
+def test_what_no_worker_answers_is_kept_until_one_does(
+    chromium: "Browser", kafka: EmbeddedBroker, demo_repository: Path, topic_names: TopicNames, tmp_path: Path
+) -> None:
+    topics = Topics.named(topic_names)
+    settings = {"gateway_deadline_seconds": 1}
+    with (
+        Gateway(kafka.bootstrap, topics, demo_repository, log=tmp_path / "gateway", **settings) as gateway,
+        Console(gateway.url, log=tmp_path / "console") as console,
+    ):
+        for each in (gateway, console):
+            apart(each.ready())
+        with visitor(chromium, console.url) as page:
+            fill(page, "Lampe de chevet")
+            page.get_by_role("button", name="Classify").click()
+            expect(page.get_by_text("no worker has answered within 1 s")).to_be_visible()
+            page.get_by_role("button", name="Ask again").click()
+            expect(page.get_by_text("no worker has answered within 1 s")).to_be_visible()
+            with Worker(kafka.bootstrap, topics, demo_repository, log=tmp_path / "worker") as worker:
+                apart(worker.ready())
+                apart(worker.has_counted())
+                page.get_by_role("button", name="Ask again").click()
+                expect(page.get_by_role("table", name="Probability of each category")).to_be_visible()
+
+
+def test_a_visitor_may_have_a_key_of_their_own(
+    chromium: "Browser", kafka: EmbeddedBroker, demo_repository: Path, topic_names: TopicNames, tmp_path: Path
+) -> None:
+    digest = hashlib.sha256(b"read-only").hexdigest()
+    keys = json.dumps([{"name": "visitor", "sha256": digest, "roles": ["read"]}])
+    settings = {"gateway_api_keys": keys}
+    topics = Topics.named(topic_names)
+    with (
+        Gateway(kafka.bootstrap, topics, demo_repository, log=tmp_path / "gateway", **settings) as gateway,
+        Console(gateway.url, log=tmp_path / "console") as console,
+    ):
+        for each in (gateway, console):
+            apart(each.ready())
+        with visitor(chromium, console.url) as one, visitor(chromium, console.url) as other:
+            expect(one.get_by_text("The gateway wants an API key")).to_be_visible()
+            one.get_by_test_id("stExpandSidebarButton").click()
+            one.get_by_text("API key", exact=True).click()
+            one.get_by_label("Your key", exact=True).fill("read-only")
+            one.get_by_label("Your key", exact=True).press("Enter")
+            fill(one, "Lampe de chevet")
+            one.get_by_role("button", name="Classify").click()
+            expect(one.get_by_text("The key does not allow this")).to_be_visible()
+            other.reload()
+            expect(other.get_by_text("The gateway wants an API key")).to_be_visible()
+        assert "read-only" not in console.log.read_text(encoding="utf-8")
 
 
 def test_without_a_gateway_every_page_says_what_to_do(chromium: "Browser", tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _read_shop_page() -> None:
             return
         st.session_state[_TITLE] = found.title
         st.session_state[_DESCRIPTION] = found.description or ""
-        st.session_state[_ADDRESS] = found.image_url or ""
+        st.session_state[_ADDRESS] = next(iter(found.image_urls), "")
         st.success("Read; look it over below, then press *Classify*.")
 
 

@@ -105,6 +105,7 @@ async def test_a_request_id_that_is_not_fit_for_a_log_is_replaced(
         ("GET", "/v1/explanations/r-1", {"submit", "read"}),
         ("POST", "/v1/corrections", {"submit"}),
         ("GET", "/v1/categories", {"submit", "read"}),
+        ("GET", "/v1/limits", {"submit", "read"}),
         ("GET", "/v1/models", {"read"}),
         ("GET", "/v1/models/fusion/versions/1", {"read"}),
         ("POST", "/v1/models/fusion/aliases/champion", {"train"}),
