@@ -19,6 +19,7 @@ RUN_BY = {
     "train": "tests/integration/test_training_runs.py",
     "corrections": "tests/integration/test_corrections.py",
     "gateway": "tests/integration/gateways.py",
+    "console": "tests/e2e/consoles.py",
     "explain": "tests/integration/test_explain.py",
     "schema": "tests/unit/stream_app/test_schema_command.py",
 }

@@ -8,6 +8,7 @@ import pytest
 import models.errors
 import schemas.errors
 import stream_app.catalogue_publishing
+import stream_app.console.client
 import stream_app.edge.problems
 import stream_app.errors
 import stream_app.kafka_distribution
@@ -46,8 +47,8 @@ LEAVE_A_FLAG = {models.errors.ImageError}
 BEFORE_AN_EVENT = {stream_app.shop_pages.errors.PageError, stream_app.web.errors.FetchError}
 """Nothing was listed yet: a picture's reason says so, or whoever asked for a page is told."""
 
-ANSWER_A_REQUEST = {stream_app.edge.problems.ProblemError}
-"""Told to whoever asks the gateway."""
+ANSWER_A_REQUEST = {stream_app.edge.problems.ProblemError, stream_app.console.client.GatewayError}
+"""Told to whoever asks the gateway, or looks at the console."""
 
 PACKAGES = ("schemas.", "models.", "training.", "stream_app.")
 
