@@ -44,16 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(kind)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All tests run in two processes, as they mostly wait; what somebody chooses runs in this one."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
     """A run that leaves processes behind has failed."""
+    yield
     left = [
         process for process in psutil.Process().children(recursive=True) if not _is_python_helper(process)
     ]
+    told = [f"{process.pid} {' '.join(process.cmdline())[:200]}" for process in left]
     for process in left:
-        print(f"\nleft behind: {process.pid} {' '.join(process.cmdline())[:200]}")
         process.kill()
-    if left:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    assert not told, f"left behind: {told}"
 
 
 def _is_python_helper(process: psutil.Process) -> bool:
