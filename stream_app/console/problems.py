@@ -49,7 +49,7 @@ _ADVICE: Final = {
     ),
     "invalid": ("Something is not as it should be", "Change what is named below."),
     "refused": ("Refused", "Change what is named below."),
-    "conflict": ("Not now, or not like this", "See below."),
+    "conflict": ("Not now, or not like this", "What is named below is in the way."),
     "not-found": ("Not found", "It may not be known to this gateway, or no longer."),
     "unavailable": (
         "Kafka does not answer the gateway",
@@ -70,24 +70,30 @@ def asked(ask: Callable[[], T]) -> T:
         st.stop()
 
 
-def show_error(error: GatewayError) -> None:
-    """Show what the gateway, or the way to it, said."""
-    _show(error.kind, str(error), error.problem, error.retry_seconds)
+def show_error(error: GatewayError, *, title: str | None = None) -> None:
+    """Show what the gateway, or the way to it, said; under a title of its own where one is given."""
+    _show(error.kind, str(error), error.problem, error.retry_seconds, title)
 
 
 def show_problem(problem: Problem) -> None:
     """Show what the gateway said of one product."""
-    _show(problem.kind, problem.detail, problem, None)
+    _show(problem.kind, problem.detail, problem)
 
 
-def _show(kind: str, detail: str, problem: Problem | None, retry_seconds: float | None) -> None:
-    title, advice = _ADVICE.get(kind, _OTHER)
+def _show(
+    kind: str,
+    detail: str,
+    problem: Problem | None,
+    retry_seconds: float | None = None,
+    title: str | None = None,
+) -> None:
+    usual_title, advice = _ADVICE.get(kind, _OTHER)
     if kind == "unreachable":
         advice += f" It is `{session.settings().console_gateway_url}` now."
     if retry_seconds:
         advice += f" It asks to wait {retry_seconds:.0f} s."
     with st.container(border=True):
-        st.error(advice, title=title)
+        st.error(advice, title=title or usual_title)
         plain(detail)
         if problem is not None and problem.reason:
             where = f" at the stage {problem.stage}" if problem.stage else ""

@@ -124,8 +124,14 @@ def classify(page: "Page", title: str, **more: Any) -> "Locator":
     return heading
 
 
+def settled(page: "Page") -> None:
+    expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
+
+
 def choose(page: "Page", label: str, option: str) -> None:
-    page.get_by_role("combobox", name=label, exact=True).click()
+    # A list closes when what is around it is drawn anew.
+    settled(page)
+    page.get_by_role("combobox", name=label, exact=True).press("ArrowDown")
     page.get_by_role("option", name=option).click()
 
 
@@ -343,7 +349,7 @@ def test_a_training_is_started_followed_and_promoted(page: "Page") -> None:
     choose(page, "Version", "demo@2")
     page.get_by_role("button", name="Promote").click()
     expect(page.get_by_text("To promote it all the same")).to_be_visible()
-    page.get_by_text("Even if it scores worse").click()
+    page.get_by_test_id("stCheckbox").get_by_text("Even if it scores worse").click()
     page.get_by_role("button", name="Promote").click()
     expect(page.get_by_text("demo@champion means version 2 now, 1 before.")).to_be_visible()
     page.get_by_text("Model card").click()
@@ -368,7 +374,7 @@ def test_pages_fit_a_phone_and_follow_dark_mode(chromium: "Browser", console: Co
     for path in ("", "/live", "/test-set", "/models"):
         with visitor(chromium, console.url + path, **phone) as page:
             expect(page.get_by_role("heading", level=1)).to_be_visible()
-            expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
+            settled(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
             main = page.get_by_test_id("stMain")
             assert main.evaluate("element => element.scrollWidth <= element.clientWidth"), path
@@ -416,7 +422,7 @@ def test_a_visitor_may_have_a_key_of_their_own(
         with visitor(chromium, console.url) as one, visitor(chromium, console.url) as other:
             expect(one.get_by_text("The gateway wants an API key")).to_be_visible()
             one.get_by_test_id("stExpandSidebarButton").click()
-            one.get_by_text("API key", exact=True).click()
+            one.get_by_test_id("stSidebar").get_by_text("API key").click()
             one.get_by_label("Your key", exact=True).fill("read-only")
             one.get_by_label("Your key", exact=True).press("Enter")
             fill(one, "Lampe de chevet")

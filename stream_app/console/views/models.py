@@ -97,9 +97,9 @@ def _promote(version: Version) -> None:
             with st.spinner("Every byte and the golden scores are checked ..."):
                 done = session.gateway().promote(version.name, alias, version.version, force=force)
         except GatewayError as error:
-            show_error(error)
-            if error.kind == "conflict":
-                st.info("To promote it all the same, tick *Even if it scores worse* above.")
+            show_error(error, title="Not promoted")
+            if error.kind == "conflict" and not force:
+                st.info("To promote it all the same, tick the box above.")
             return
         before = f", {done.previous_version} before" if done.previous_version else ""
         st.session_state[_PROMOTED] = f"{done.name}@{done.alias} means version {done.version} now{before}."
@@ -138,11 +138,8 @@ def _training() -> None:
     identifiers = [run.id for run in found.runs]
     if st.session_state.get(_RUN) not in identifiers:
         st.session_state[_RUN] = identifiers[0]
-    states = {run.id: run.state for run in found.runs}
-    chosen = st.selectbox(
-        "Run", identifiers, format_func=lambda each: f"{each}: {states.get(each, '')}", key=_RUN
-    )
-    is_running = states[chosen] == RUNNING
+    chosen = st.selectbox("Run", identifiers, key=_RUN)
+    is_running = next(run.state for run in found.runs if run.id == chosen) == RUNNING
     st.fragment(_follow, run_every=EVERY_SECONDS if is_running else None)(chosen, is_running)
 
 
@@ -234,15 +231,20 @@ def _show_curves(fit: Fit) -> None:
     charts = st.container(horizontal=True)
     for kind, lines in curves.items():
         with charts.container(width=360):
-            st.line_chart(
+            st.vega_lite_chart(
                 [
                     {"step": step, kind: value, "of": part}
                     for part, line in lines.items()
                     for step, value in line
                 ],
-                x="step",
-                y=kind,
-                color="of",
+                {
+                    "mark": {"type": "line", "point": True},
+                    "encoding": {
+                        "x": {"field": "step", "type": "quantitative"},
+                        "y": {"field": kind, "type": "quantitative", "scale": {"zero": False}},
+                        "color": {"field": "of", "type": "nominal", "title": None},
+                    },
+                },
                 height=220,
                 alt=f"{kind} of {fit.name} by step",
             )
