@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import streamlit as st
@@ -12,7 +13,7 @@ from stream_app.console.answers import Problem
 from stream_app.console.client import GatewayError
 from stream_app.console.text import plain
 
-__all__ = ["asked", "show_error", "show_problem"]
+__all__ = ["asked", "attempt", "refusal", "show_error", "show_problem", "show_refusal"]
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ _ADVICE: Final = {
     ),
     "method-not-allowed": ("This gateway does not offer that", "Run a gateway of the same release."),
 }
+_KEPT: Final = "refusals"
 _OTHER: Final = ("Something went wrong", "Try again; the log of the gateway tells more.")
 
 
@@ -68,6 +70,33 @@ def asked(ask: Callable[[], T]) -> T:
         show_error(error)
         st.button("Try again", icon=":material/refresh:")
         st.stop()
+
+
+@contextmanager
+def attempt(what: str) -> Iterator[None]:
+    """Keep what the gateway refuses in the `with` block, to be shown until it is attempted again.
+
+    Args:
+        what: is attempted, such as `product`.
+    """
+    kept: dict[str, GatewayError] = st.session_state.setdefault(_KEPT, {})
+    kept.pop(what, None)
+    try:
+        yield
+    except GatewayError as error:
+        kept[what] = error
+
+
+def refusal(what: str) -> GatewayError | None:
+    """Why the latest attempt was refused; None where it was not."""
+    kept: dict[str, GatewayError] = st.session_state.get(_KEPT, {})
+    return kept.get(what)
+
+
+def show_refusal(what: str, *, title: str | None = None) -> None:
+    """Show why the latest attempt was refused, if it was."""
+    if (error := refusal(what)) is not None:
+        show_error(error, title=title)
 
 
 def show_error(error: GatewayError, *, title: str | None = None) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from stream_app.console import session
 from stream_app.console.answers import RUNNING, Fit, TrainingRun, TrainingRuns, Version, Versions
 from stream_app.console.client import GatewayError
-from stream_app.console.problems import asked, show_error
+from stream_app.console.problems import asked, attempt, refusal, show_error, show_refusal
 from stream_app.console.text import plain
 
 __all__ = ["page"]
@@ -91,20 +91,22 @@ def _promote(version: Version) -> None:
             help="Without it a version that scores worse than the one it would replace is refused.",
         )
         wanted = st.form_submit_button("Promote", type="primary")
+    what = f"promote {spec}"
     if wanted:
         st.session_state.pop(_PROMOTED, None)
-        try:
-            with st.spinner("Every byte and the golden scores are checked ..."):
-                done = session.gateway().promote(version.name, alias, version.version, force=force)
-        except GatewayError as error:
-            show_error(error, title="Not promoted")
-            if error.kind == "conflict" and not force:
-                st.info("To promote it all the same, tick the box above.")
-            return
-        before = f", {done.previous_version} before" if done.previous_version else ""
-        st.session_state[_PROMOTED] = f"{done.name}@{done.alias} means version {done.version} now{before}."
-        session.forget("models", "categories")
-        st.rerun()
+        gateway = session.gateway()
+        with attempt(what), st.spinner("Every byte and the golden scores are checked ..."):
+            done = gateway.promote(version.name, alias, version.version, force=force)
+            before = f", {done.previous_version} before" if done.previous_version else ""
+            st.session_state[_PROMOTED] = (
+                f"{done.name}@{done.alias} means version {done.version} now{before}."
+            )
+        if refusal(what) is None:
+            session.forget("models", "categories")
+            st.rerun()
+    show_refusal(what, title="Not promoted")
+    if (error := refusal(what)) is not None and error.kind == "conflict":
+        st.info("To promote it all the same, tick the box above.")
     if (promoted := st.session_state.get(_PROMOTED)) is not None:
         st.success("Workers that follow the alias take it over within seconds.", title="Promoted")
         plain(promoted)
@@ -162,20 +164,20 @@ def _start(found: TrainingRuns, name_of_model: str) -> None:
         limit = right.number_input("Most rows, 0 for all", 0, 10_000_000, 0)
         wanted = st.form_submit_button("Start", type="primary")
     if not wanted:
+        show_refusal("training")
         return
     settings: dict[str, Any] = {**KINDS[kind], "name": name.strip()}
     if kind != PICTURE_ALONE:
         settings["text.epochs"] = int(epochs)
     if limit:
         settings["data.limit"] = int(limit)
-    try:
-        run = session.gateway().start_training(catalogue, settings)
-    except GatewayError as error:
-        show_error(error)
-        return
-    st.session_state[_RUN] = run.id
-    session.forget("trainings")
-    st.rerun()
+    gateway = session.gateway()
+    with attempt("training"):
+        st.session_state[_RUN] = gateway.start_training(catalogue, settings).id
+    if refusal("training") is None:
+        session.forget("trainings")
+        st.rerun()
+    show_refusal("training")
 
 
 def _follow(identifier: str, was_running: bool) -> None:

@@ -19,7 +19,7 @@ from stream_app.console.answers import Limits, ProductAnswer
 from stream_app.console.client import GatewayError
 from stream_app.console.pictures import inline_bytes, thumbnail
 from stream_app.console.predicting import COLUMNS, Prediction, read_rows, read_upload
-from stream_app.console.problems import asked, show_error, show_problem
+from stream_app.console.problems import asked, attempt, show_error, show_problem, show_refusal
 from stream_app.console.results import category_name, show_category
 from stream_app.console.scoring import SetScores, score
 from stream_app.console.text import plain
@@ -140,20 +140,20 @@ def _predict_one(test_set: _TestSet, limits: Limits) -> None:
     with st.form("one_row"):
         number = st.number_input(f"Row, 1 to {len(rows)}", 1, len(rows), 1, key="set_row")
         wanted = st.form_submit_button("Predict this row", type="primary")
+    what = f"row of {test_set.source}"
     if wanted:
         test_set.single = None
         try:
-            with st.spinner("Waiting for a worker ..."):
-                listing = rows[int(number) - 1].to_listing(str(uuid4()))
-                (answer,) = session.gateway().send_all([listing], wait_seconds=limits.deadline_seconds)
-        except GatewayError as error:
-            show_error(error)
-            return
+            listing = rows[int(number) - 1].to_listing(str(uuid4()))
         except (CatalogueError, MessageError) as error:
             st.error("Mend the row, or choose another one.", title="The row cannot be sent")
             plain(str(error))
             return
-        test_set.single = (int(number) - 1, answer)
+        gateway = session.gateway()
+        with attempt(what), st.spinner("Waiting for a worker ..."):
+            (answer,) = gateway.send_all([listing], wait_seconds=limits.deadline_seconds)
+            test_set.single = (int(number) - 1, answer)
+    show_refusal(what)
     if test_set.single is not None:
         _show_one(rows[test_set.single[0]], test_set.single[1])
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import streamlit as st
 
 from schemas.assignments import AssignedCategory, CategoryAssigned, ImageUse
+from schemas.base import CategoryCode
 from schemas.explanations import CategoryExplained
 from stream_app.console import session
-from stream_app.console.answers import Category, ExplanationAnswer, ProductAnswer
+from stream_app.console.answers import PENDING, Category, ExplanationAnswer, ProductAnswer
 from stream_app.console.client import GatewayError
 from stream_app.console.pictures import blank, thumbnail
-from stream_app.console.problems import asked, show_error
+from stream_app.console.problems import asked, attempt, refusal, show_error, show_refusal
 from stream_app.console.results import category_name, show_category
 from stream_app.console.text import plain
 from stream_app.explanation_markup import STYLE, explanation_markup
@@ -68,20 +69,22 @@ def _read_shop_page() -> None:
             url = st.text_input("Address of the product's page", placeholder="https://", key="try_shop")
             wanted = st.form_submit_button("Read the page")
         if not wanted:
-            return
-        if not url.strip():
+            show_refusal("shop page")
+        elif not url.strip():
             st.warning("Copy the address of the product's page into the field first.")
-            return
-        try:
-            with st.spinner("The gateway reads the page ..."):
-                found = session.gateway().shop_page(url.strip())
-        except GatewayError as error:
-            show_error(error)
-            return
+        else:
+            _fill_in(url.strip())
+
+
+def _fill_in(url: str) -> None:
+    gateway = session.gateway()
+    with attempt("shop page"), st.spinner("The gateway reads the page ..."):
+        found = gateway.shop_page(url)
         st.session_state[_TITLE] = found.title
         st.session_state[_DESCRIPTION] = found.description or ""
         st.session_state[_ADDRESS] = next(iter(found.image_urls), "")
         st.success("Read; look it over below, then press *Classify*.")
+    show_refusal("shop page")
 
 
 def _enter(max_picture_bytes: int, deadline_seconds: float) -> None:
@@ -97,36 +100,34 @@ def _enter(max_picture_bytes: int, deadline_seconds: float) -> None:
         address = st.text_input("or the address of a picture", placeholder="https://", key=_ADDRESS)
         wanted = st.form_submit_button("Classify", type="primary")
     if not wanted:
-        return
-    if upload is not None and address.strip():
+        show_refusal("product")
+    elif upload is not None and address.strip():
         st.warning("Give either a picture or its address: take the file out, or empty the field.")
-        return
-    if upload is None and not (title.strip() or description.strip() or address.strip()):
+    elif upload is None and not (title.strip() or description.strip() or address.strip()):
         st.warning("There is nothing to classify: fill in a title, a description or a picture.")
-        return
-    content = None if upload is None else upload.getvalue()
-    st.session_state.pop(_TRIAL, None)
-    try:
-        with st.spinner("Waiting for a worker ..."):
-            trial = _send(title, description, address.strip(), content, deadline_seconds)
-    except GatewayError as error:
-        show_error(error)
     else:
-        st.session_state[_TRIAL] = trial
+        content = None if upload is None else upload.getvalue()
+        _send(title, description, address.strip(), content, deadline_seconds)
 
 
-def _send(
-    title: str, description: str, address: str, content: bytes | None, deadline_seconds: float
-) -> _Trial:
+def _send(title: str, description: str, address: str, content: bytes | None, deadline_seconds: float) -> None:
+    """Send a product; what comes of it is kept, even if the page is drawn anew before it has come."""
     event_id = str(uuid4())
     fields = {"event_id": event_id, "product_id": f"console-{event_id}", "title": title}
     if description:
         fields["description"] = description
     if address:
         fields["image_url"] = address
-    answer = session.gateway().send(fields, picture=content, wait_seconds=deadline_seconds)
     picture = None if content is None else thumbnail(content)
-    return _Trial(event_id, title, description, address, picture, answer)
+    pending = ProductAnswer(event_id=event_id, status=PENDING)
+    trial = _Trial(event_id, title, description, address, picture, pending)
+    st.session_state[_TRIAL] = trial
+    gateway = session.gateway()
+    with attempt("product"), st.spinner("Waiting for a worker ..."):
+        trial.answer = gateway.send(fields, picture=content, wait_seconds=deadline_seconds)
+    if refusal("product") is not None:
+        del st.session_state[_TRIAL]
+        show_refusal("product")
 
 
 def _show(trial: _Trial, deadline_seconds: float, max_wait_seconds: float) -> None:
@@ -150,12 +151,12 @@ def _show_pending(trial: _Trial, deadline_seconds: float) -> None:
         title="No category yet",
     )
     if st.button("Ask again", key=f"again_{trial.event_id}"):
-        try:
-            trial.answer = session.gateway().product(trial.event_id, wait_seconds=deadline_seconds)
-        except GatewayError as error:
-            show_error(error)
-            return
-        st.rerun()
+        gateway = session.gateway()
+        with attempt("again"), st.spinner("Waiting for a worker ..."):
+            trial.answer = gateway.product(trial.event_id, wait_seconds=deadline_seconds)
+        if refusal("again") is None:
+            st.rerun()
+        show_refusal("again")
 
 
 def _explain(trial: _Trial, assigned: CategoryAssigned, max_wait_seconds: float) -> None:
@@ -178,35 +179,38 @@ def _explain(trial: _Trial, assigned: CategoryAssigned, max_wait_seconds: float)
             )
         wanted = st.form_submit_button("Explain")
     if wanted:
-        question: dict[str, Any] = {
-            "request_id": str(uuid4()),
-            "event_id": trial.event_id,
-            "categories": [about.code],
-        }
-        if method == PIXELS:
-            question["max_evaluations"] = evaluations
-        trial.explanation = None
-        try:
-            with st.spinner("A worker looks into it ..."):
-                trial.explanation = session.gateway().explain(question, wait_seconds=max_wait_seconds)
-        except GatewayError as error:
-            show_error(error)
+        _ask(trial, about.code, evaluations if method == PIXELS else None, max_wait_seconds)
+    show_refusal(f"explain {trial.event_id}")
     if trial.explanation is not None:
         _show_explanation(trial, trial.explanation, max_wait_seconds)
+
+
+def _ask(trial: _Trial, category: CategoryCode, max_evaluations: int | None, max_wait_seconds: float) -> None:
+    request_id = str(uuid4())
+    question = {
+        "request_id": request_id,
+        "event_id": trial.event_id,
+        "categories": [category],
+        "max_evaluations": max_evaluations,
+    }
+    trial.explanation = ExplanationAnswer(request_id=request_id, status=PENDING)
+    gateway, what = session.gateway(), f"explain {trial.event_id}"
+    with attempt(what), st.spinner("A worker looks into it ..."):
+        trial.explanation = gateway.explain(question, wait_seconds=max_wait_seconds)
+    if refusal(what) is not None:
+        trial.explanation = None
 
 
 def _show_explanation(trial: _Trial, answer: ExplanationAnswer, max_wait_seconds: float) -> None:
     if answer.explained is None:
         st.warning("No worker has explained it yet.", title="No explanation yet")
         if st.button("Ask again", key=f"explain_again_{answer.request_id}"):
-            try:
-                trial.explanation = session.gateway().explanation(
-                    answer.request_id, wait_seconds=max_wait_seconds
-                )
-            except GatewayError as error:
-                show_error(error)
-                return
-            st.rerun()
+            gateway = session.gateway()
+            with attempt("again"), st.spinner("A worker looks into it ..."):
+                trial.explanation = gateway.explanation(answer.request_id, wait_seconds=max_wait_seconds)
+            if refusal("again") is None:
+                st.rerun()
+            show_refusal("again")
         return
     explained = answer.explained
     markup = explanation_markup(explained, (trial.title, trial.description), _picture(trial, explained))
@@ -243,12 +247,15 @@ def _correct(trial: _Trial, assigned: CategoryAssigned) -> None:
         )
         comment = st.text_input("Comment", max_chars=500, key=f"comment_{trial.event_id}")
         wanted = st.form_submit_button("Send the correction")
-    if not wanted:
-        return
-    if right is None:
+    if wanted and right is None:
         st.warning("Choose the category that is right first.")
-        return
-    correction: dict[str, Any] = {
+    elif wanted and right is not None:
+        _send_correction(trial, assigned, right, comment)
+    show_refusal(f"correct {trial.event_id}")
+
+
+def _send_correction(trial: _Trial, assigned: CategoryAssigned, right: Category, comment: str) -> None:
+    correction = {
         "event_id": trial.event_id,
         "product_id": assigned.product_id,
         "assignment_id": assigned.assignment_id,
@@ -256,13 +263,12 @@ def _correct(trial: _Trial, assigned: CategoryAssigned) -> None:
         "comment": comment or None,
         "corrected_by": "console",
     }
-    try:
-        session.gateway().correct(correction)
-    except GatewayError as error:
-        show_error(error)
-        return
-    trial.corrected_to = _name(right)
-    st.rerun()
+    gateway, what = session.gateway(), f"correct {trial.event_id}"
+    with attempt(what):
+        gateway.correct(correction)
+        trial.corrected_to = _name(right)
+    if refusal(what) is None:
+        st.rerun()
 
 
 def _name(category: AssignedCategory | Category) -> str:
