@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -129,10 +130,16 @@ def settled(page: "Page") -> None:
 
 
 def choose(page: "Page", label: str, option: str) -> None:
-    # A list closes when what is around it is drawn anew.
-    settled(page)
-    page.get_by_role("combobox", name=label, exact=True).press("ArrowDown")
-    page.get_by_role("option", name=option).click()
+    box = page.get_by_role("combobox", name=label, exact=True)
+    choice = page.get_by_role("option", name=option)
+    deadline = time.monotonic() + PATIENCE_MS / 1_000
+    # A list closes when what is around it moves, as it does while the page is being drawn.
+    while not choice.is_visible():
+        assert time.monotonic() < deadline, f"{label} does not offer {option}"
+        settled(page)
+        box.press("ArrowDown")
+        page.wait_for_timeout(200)
+    choice.click()
 
 
 def a_picture(folder: Path, name: str = "lampe.jpg") -> Path:
@@ -176,8 +183,8 @@ def test_a_product_is_classified_explained_and_corrected(
 
 
 def test_hostile_text_is_shown_as_it_is(page: "Page") -> None:
-    dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    dialogs: list[object] = []
+    page.on("dialog", dialogs.append)
     classify(page, HOSTILE, description=HOSTILE)
     page.get_by_role("button", name="Explain").click()
     field = page.locator(".explanation p.field").first

@@ -14,7 +14,7 @@ from stream_app.edge.problems import ProblemError, problem_response
 
 def answered(status: int, kind: str, detail: str, **headers: str) -> httpx.Response:
     response = problem_response(ProblemError(status, kind, detail, headers=headers), "r-1")
-    return httpx.Response(response.status_code, headers=dict(response.headers), content=response.body)
+    return httpx.Response(response.status_code, headers=dict(response.headers), content=bytes(response.body))
 
 
 def test_nobody_listens() -> None:
