@@ -284,7 +284,8 @@ def _stay(broker: EmbeddedBroker, services: Sequence[ServiceProcess], console: C
     names = ("the gateway", "the web page")
     addresses += [f"{name} at {each.url}" for name, each in zip(names, services[1:], strict=False)]
     try:
-        console.print(f"Still running until Ctrl-C: {', '.join(addresses)}", highlight=False)
+        told = "".join(f"\n  {address}" for address in addresses)
+        console.print(f"Still running until Ctrl-C:{told}", highlight=False, soft_wrap=True)
         while True:
             for service in services:
                 service.check()

@@ -42,7 +42,7 @@ _ADVICE: Final = {
     ),
     "blocked-address": (
         "This address may not be fetched",
-        "Only public `https` addresses are; upload the picture in its place.",
+        "Only public `https` addresses are; fill in the form by hand, or upload the picture.",
     ),
     "dead-letter": (
         "The product cannot be classified",

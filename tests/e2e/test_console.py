@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from tests.conftest import TopicNames
 from tests.e2e.consoles import PATIENCE_MS, Console, browser, visitor
 from tests.integration.gateways import Gateway
 from tests.integration.workers import Topics, Worker
+from tests.picture_server import PUBLIC, PictureServer, allowing, response
 from tests.pictures import plain, saved
 
 pytest.importorskip("streamlit", reason="the extra `console` is not installed")
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 expect = sync_api.expect
 expect.set_options(timeout=PATIENCE_MS)
 
+SHOP_PAGE = (
+    b'<meta property="og:type" content="product"><meta property="og:title" content="Lampe de salon">'
+    b'<meta property="og:image" content="/lampe.jpg"><p>Belle.'
+)
 HOSTILE = "Lampe <img src=x onerror=alert(1)> **gras** $x^2$ :smile: [a](http://evil.example) `code`"
 
 
@@ -49,13 +54,16 @@ def stack(
     )
     folder = tmp_path_factory.mktemp("console")
     settings = {
+        **allowing(),
+        "shop_page_allow_http": True,
+        "shop_page_allowed_networks": json.dumps([f"{PUBLIC}/32"]),
         "gateway_catalogues": json.dumps({"sample": str(sample_catalogue)}),
         "gateway_training_dir": folder / "runs",
         "gateway_training_overrides": '["callbacks=none"]',
     }
     catalogues = {"console_catalogues": json.dumps({"sample": str(sample_catalogue)})}
     with ExitStack() as services:
-        worker = Worker(kafka.bootstrap, topics, demo_repository, log=folder / "worker.log")
+        worker = Worker(kafka.bootstrap, topics, demo_repository, log=folder / "worker.log", **allowing())
         gateway = Gateway(kafka.bootstrap, topics, demo_repository, log=folder / "gateway.log", **settings)
         console = Console(gateway.url, log=folder / "console.log", **catalogues)
         for each in (worker, gateway, console):
@@ -106,6 +114,29 @@ def apart(coroutine: Any) -> Any:
     thread.start()
     thread.join()
     return found[0]
+
+
+@contextmanager
+def pages_of_a_shop() -> Iterator[PictureServer]:
+    """A shop with one product, served from a loop in a thread of its own."""
+
+    async def respond(path: str, writer: asyncio.StreamWriter) -> None:
+        is_picture = path.endswith(".jpg")
+        kind = "image/jpeg" if is_picture else "text/html"
+        writer.write(response(saved(plain(), "JPEG") if is_picture else SHOP_PAGE, Content_Type=kind))
+
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    server = PictureServer(respond)
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
+        yield server
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def fill(page: "Page", title: str, *, description: str = "", picture: Path | None = None) -> None:
@@ -180,6 +211,24 @@ def test_a_product_is_classified_explained_and_corrected(
     page.get_by_role("button", name="Send the correction").click()
     expect(page.get_by_text("Thank you; the correction is in Kafka")).to_be_visible()
     assert metric(gateway, "shelver_gateway_records_sent_total") == sent + 2
+
+
+def test_a_product_is_filled_in_from_the_page_of_a_shop(page: "Page") -> None:
+    with pages_of_a_shop() as shop:
+        page.get_by_text("Fill in from the page of a shop").click()
+        address = page.get_by_label("Address of the product's page")
+        read = page.get_by_role("button", name="Read the page")
+        address.fill("https://10.0.0.1/lampe")
+        read.click()
+        expect(page.get_by_text("This address may not be fetched")).to_be_visible()
+        address.fill(shop.url("/lampe"))
+        read.click()
+        expect(page.get_by_label("Title", exact=True)).to_have_value("Lampe de salon")
+        expect(page.get_by_label("or the address of a picture")).to_have_value(shop.url("/lampe.jpg"))
+        page.get_by_role("button", name="Classify").click()
+        expect(page.get_by_text("The picture was looked at")).to_be_visible()
+        page.get_by_role("button", name="Explain").click()
+        expect(page.locator(".explanation figure i").first).to_be_visible()
 
 
 def test_hostile_text_is_shown_as_it_is(page: "Page") -> None:

@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,6 +209,26 @@ def test_kept_parts_run_until_they_are_stopped(demo_repository: Path, tmp_path: 
         assert demo.ended() == 0
         wait_until_gone(started)
         assert not temporary_folders(demo)
+
+
+def test_the_web_page_and_the_gateway_are_kept_with_it(demo_repository: Path, tmp_path: Path) -> None:
+    with running_demo(demo_repository, tmp_path, "--events", "5", "--keep", "--console") as demo:
+        demo.wait_for("the web page at http://127.0.0.1:")
+        started = demo.descendants()
+        told = dict(re.findall(r"  (the \w+ ?\w*) at (http://\S+)", "".join(demo.said)))
+        for name, path in (("the gateway", "/v1/models"), ("the web page", "/_stcore/health")):
+            with urllib.request.urlopen(told[name] + path, timeout=10) as response:  # noqa: S310 - our own
+                assert response.status == 200
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.ended() == 0
+        wait_until_gone(started)
+        assert not temporary_folders(demo)
+
+
+def test_the_web_page_alone_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with running_demo(tmp_path, tmp_path, "--console") as demo:
+        demo.wait_for("--console goes with --keep")
+        assert demo.ended() == 2
 
 
 def is_worker(process: psutil.Process) -> bool:

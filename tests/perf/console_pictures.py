@@ -33,7 +33,7 @@ def demo() -> Iterator[str]:
         assert process.stderr is not None
         said = ""
         for line in process.stderr:
-            said += line.rstrip("\n")
+            said += line
             if (found := ADDRESS.search(said)) is not None:
                 yield found[1]
                 process.terminate()
@@ -60,7 +60,7 @@ def try_product(page: Page, image: Path) -> None:
     page.get_by_role("button", name="Classify").click()
     page.get_by_role("button", name="Explain").click()
     expect(page.locator(".explanation figure")).to_be_visible()
-    picture(page, "try", 1_500)
+    picture(page, "try", 1_900)
 
 
 def live(page: Page) -> None:
@@ -77,7 +77,7 @@ def test_set(page: Page) -> None:
     page.get_by_role("tab", name="All rows").click()
     page.get_by_role("button", name="Predict them all").click()
     expect(page.get_by_text("Rows compared")).to_be_visible()
-    picture(page, "test-set", 1_350)
+    picture(page, "test-set", 1_450)
 
 
 def models(page: Page) -> None:

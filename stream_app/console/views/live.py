@@ -136,10 +136,11 @@ def _picture_use(assignment: LiveAssignment, seen: _Seen | None) -> str:
 
 
 def _show_categories(live: Live) -> None:
-    total = sum(each.count for each in live.categories) or 1
+    total = sum(each.count for each in live.categories)
+    most = max((each.count for each in live.categories), default=1)
     bars(
         [
-            (category_name(each.category.code, each.category.label), str(each.count), each.count / total)
+            (category_name(each.category.code, each.category.label), str(each.count), each.count / most)
             for each in live.categories[:NUM_CATEGORIES]
         ],
         caption="How often each category came out lately",

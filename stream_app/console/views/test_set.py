@@ -31,6 +31,8 @@ KINDS: Final = ["csv", "tsv", "jsonl", "ndjson"]
 PREVIEW_ROWS: Final = 200
 PREVIEW_CHARACTERS: Final = 120
 TICK_SECONDS: Final = 0.2
+CONFUSION_PX: Final = 160
+CONFUSION_ROW_PX: Final = 24
 
 _TEST_SET: Final = "test_set"
 
@@ -300,6 +302,7 @@ def _show_scores(scores: SetScores) -> None:
     macro.metric("Macro F1", f"{scores.macro_f1:.3f}")
     accuracy.metric("Accuracy", f"{scores.accuracy:.1%}")
     rows.metric("Rows compared", f"{scores.rows:,}")
+    num_categories = len({true for true, _, _ in scores.confusion})
     st.vega_lite_chart(
         [{"true": true, "predicted": predicted, "rows": num} for true, predicted, num in scores.confusion],
         {
@@ -311,6 +314,7 @@ def _show_scores(scores: SetScores) -> None:
                 "tooltip": [{"field": name} for name in ("true", "predicted", "rows")],
             },
         },
+        height=CONFUSION_PX + CONFUSION_ROW_PX * num_categories,
         alt="Confusion matrix: rows by what they are and what was predicted",
     )
     st.dataframe(
