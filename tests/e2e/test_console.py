@@ -160,6 +160,13 @@ def settled(page: "Page") -> None:
     expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
 
 
+def turn_to(page: "Page", name: str) -> None:
+    page.get_by_role("link", name=name).click()
+    expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+    # What stood on the page before is there until this one is drawn.
+    settled(page)
+
+
 def choose(page: "Page", label: str, option: str) -> None:
     box = page.get_by_role("combobox", name=label, exact=True)
     choice = page.get_by_role("option", name=option)
@@ -238,7 +245,7 @@ def test_hostile_text_is_shown_as_it_is(page: "Page") -> None:
     page.get_by_role("button", name="Explain").click()
     field = page.locator(".explanation p.field").first
     expect(field).to_contain_text(HOSTILE)
-    page.get_by_role("link", name="Live").click()
+    turn_to(page, "Live")
     expect(page.get_by_text(HOSTILE).first).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
     assert page.get_by_role("link", name="a", exact=True).count() == 0
@@ -324,8 +331,7 @@ def test_the_keyboard_is_enough(page: "Page") -> None:
 def test_what_streams_through_is_shown_live(
     page: "Page", chromium: "Browser", console: Console, tmp_path: Path
 ) -> None:
-    page.get_by_role("link", name="Live").click()
-    expect(page.get_by_role("heading", name="Live")).to_be_visible()
+    turn_to(page, "Live")
     with visitor(chromium, console.url) as other:
         classify(other, "Chaise en direct", picture=a_picture(tmp_path))
     expect(page.get_by_text("Chaise en direct")).to_be_visible()
@@ -337,7 +343,7 @@ def test_what_streams_through_is_shown_live(
     with visitor(chromium, console.url) as other:
         classify(other, "Chaise pendant la pause")
         # The other visitor's page follows, so it is known to be there.
-        other.get_by_role("link", name="Live").click()
+        turn_to(other, "Live")
         expect(other.get_by_text("Chaise pendant la pause")).to_be_visible()
     assert page.get_by_text("Chaise pendant la pause").count() == 0
     page.get_by_text("Pause").click()
@@ -352,7 +358,7 @@ def test_a_file_is_predicted_and_scored(page: "Page", tmp_path: Path, sample_cat
         writer.writerow(("productid", "designation", "description", "prdtypecode"))
         writer.writerows((row.product_id, row.title, row.description, row.category) for row in rows)
         writer.writerow(("empty", "", "", ""))
-    page.get_by_role("link", name="Test set").click()
+    turn_to(page, "Test set")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(path)
     expect(page.get_by_text("81 rows. 80 of them have a category")).to_be_visible()
     page.get_by_role("tab", name="All rows").click()
@@ -372,7 +378,7 @@ def test_a_file_is_predicted_and_scored(page: "Page", tmp_path: Path, sample_cat
 
 
 def test_a_row_of_a_catalogue_is_predicted(page: "Page") -> None:
-    page.get_by_role("link", name="Test set").click()
+    turn_to(page, "Test set")
     page.get_by_text("sample", exact=True).click()
     page.get_by_label(re.compile(r"Row, 1 to \d+")).fill("3")
     page.get_by_role("button", name="Predict this row").click()
@@ -383,14 +389,14 @@ def test_a_row_of_a_catalogue_is_predicted(page: "Page") -> None:
 def test_a_file_that_cannot_be_read_is_told(page: "Page", tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("title,image\nLampe,../../etc/passwd\n", encoding="utf-8")
-    page.get_by_role("link", name="Test set").click()
+    turn_to(page, "Test set")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(path)
     expect(page.get_by_text("The rows cannot be read")).to_be_visible()
     expect(page.get_by_text("the file", exact=False).first).to_be_visible()
 
 
 def test_a_training_is_started_followed_and_promoted(page: "Page") -> None:
-    page.get_by_role("link", name="Models").click()
+    turn_to(page, "Models")
     expect(page.get_by_text("The workers are to serve demo@champion.")).to_be_visible()
     page.get_by_role("tab", name="Training").click()
     choose(page, "What is trained", "Text alone")
@@ -413,7 +419,7 @@ def test_a_training_is_started_followed_and_promoted(page: "Page") -> None:
 
 
 def test_a_training_can_be_cancelled(page: "Page") -> None:
-    page.get_by_role("link", name="Models").click()
+    turn_to(page, "Models")
     page.get_by_role("tab", name="Training").click()
     name = page.get_by_label("Name of the model")
     expect(page.get_by_text("Start a training")).to_be_visible()
