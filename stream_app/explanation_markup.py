@@ -65,7 +65,7 @@ def explanation_markup(
         f'<span style="background:{_background(-1, 1)}">blue</span> against it; point at a word or a part of '
         "the picture, or tap it, for its number in logits.</p>\n"
         f"{shown}\n" + "\n".join(sections) + "\n<footer>"
-        f"{methods}; {answer.method.evaluations} evaluations; base value and attributions add up "
+        f"{methods}; evaluations: {answer.method.evaluations}; base value and attributions add up "
         f"to the logit within {answer.additivity_error:.0e}.</footer></div>"
     )
 

@@ -23,15 +23,20 @@ NO_TOPICS = Topics("", "", "", "", "", "")
 
 
 class Console(Worker):
-    """``shelver console`` as a process; stopped when the ``with`` block ends."""
+    """``shelver console`` as a process; stopped when the ``with`` block ends.
 
-    def __init__(self, gateway_url: str, *, log: Path, **settings: object) -> None:
-        super().__init__("", NO_TOPICS, log.parent, log=log, command=(SHELVER, "console"))
+    Where it ``opens`` a browser, that is one which writes the address into the log.
+    """
+
+    def __init__(self, gateway_url: str, *, log: Path, opens: bool = False, **settings: object) -> None:
+        command = (SHELVER, "console", *(["--open"] if opens else []))
+        super().__init__("", NO_TOPICS, log.parent, log=log, command=command)
         self.port = free_port()
         told = {"console_gateway_url": gateway_url, "console_port": self.port, **settings}
         self.environment = {
             **{name: value for name, value in self.environment.items() if not name.startswith("SHELVER_")},
             **{f"SHELVER_{name.upper()}": str(value) for name, value in told.items()},
+            "BROWSER": "echo shown %s",
         }
 
     @property

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,6 +54,8 @@ def stack(
         *(f"console.{name}" for name in ("listed", "assigned", "dead", "asked", "explained", "g"))
     )
     folder = tmp_path_factory.mktemp("console")
+    # Of their own: versions are trained and promoted here.
+    repository = shutil.copytree(demo_repository, folder / "repository")
     settings = {
         **allowing(),
         "shop_page_allow_http": True,
@@ -63,8 +66,8 @@ def stack(
     }
     catalogues = {"console_catalogues": json.dumps({"sample": str(sample_catalogue)})}
     with ExitStack() as services:
-        worker = Worker(kafka.bootstrap, topics, demo_repository, log=folder / "worker.log", **allowing())
-        gateway = Gateway(kafka.bootstrap, topics, demo_repository, log=folder / "gateway.log", **settings)
+        worker = Worker(kafka.bootstrap, topics, repository, log=folder / "worker.log", **allowing())
+        gateway = Gateway(kafka.bootstrap, topics, repository, log=folder / "gateway.log", **settings)
         console = Console(gateway.url, log=folder / "console.log", **catalogues)
         for each in (worker, gateway, console):
             services.enter_context(each)
@@ -240,7 +243,11 @@ def test_a_product_is_filled_in_from_the_page_of_a_shop(page: "Page") -> None:
 
 def test_hostile_text_is_shown_as_it_is(page: "Page") -> None:
     dialogs: list[object] = []
-    page.on("dialog", dialogs.append)
+
+    def note(dialog: object) -> None:
+        dialogs.append(dialog)
+
+    page.on("dialog", note)
     classify(page, HOSTILE, description=HOSTILE)
     page.get_by_role("button", name="Explain").click()
     field = page.locator(".explanation p.field").first
@@ -497,10 +504,11 @@ def test_a_visitor_may_have_a_key_of_their_own(
 
 def test_without_a_gateway_every_page_says_what_to_do(chromium: "Browser", tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with Console(nowhere, log=tmp_path / "log") as console:
+    with Console(nowhere, log=tmp_path / "log", opens=True) as console:
         apart(console.ready())
         for path in ("", "/live", "/test-set", "/models"):
             with visitor(chromium, console.url + path) as page:
                 expect(page.get_by_text("The gateway does not answer").first).to_be_visible()
                 expect(page.get_by_text(nowhere).first).to_be_visible()
         assert apart(console.stop()) == 0
+    assert f"shown {console.url}" in console.log.read_text(encoding="utf-8")

@@ -22,13 +22,14 @@ from training.samples import write_sample_catalogue
 FOLDER = Path(__file__).parents[2] / ".docs" / "console"
 WIDTH = 1280
 PATIENCE_MS = 120_000
-ADDRESS = re.compile(r"the web page at (http://\S+)")
+LIVE_MS = 20_000
+ADDRESS = re.compile(r"web page is at (http://\S+)")
 
 
 @contextmanager
 def demo() -> Iterator[str]:
-    """The address of the console of a demo that streams for a while."""
-    command = [sys.executable, "-m", "stream_app", "demo", "--keep", "--console", "--events", "150"]
+    """The address of the console of a demo that has begun to stream."""
+    command = [sys.executable, "-m", "stream_app", "demo", "--keep", "--console", "--events", "900"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         said = ""
@@ -48,12 +49,14 @@ def picture(page: Page, name: str, height: int) -> None:
     """Write a page as PNG, once nothing on it changes any more."""
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.mouse.move(0, 0)
+    page.get_by_test_id("stMain").evaluate("element => element.scrollTo(0, 0)")
     page.wait_for_timeout(2_000)
     page.screenshot(path=FOLDER / f"{name}.png")
 
 
 def try_product(page: Page, image: Path) -> None:
     """A product with its explanation."""
+    page.get_by_role("link", name="Try a product").click()
     page.get_by_label("Title", exact=True).fill("Lampe de chevet en bois clair, abat-jour en lin")
     page.get_by_label("Description", exact=True).fill("Petite lampe à poser pour la chambre.")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(image)
@@ -67,6 +70,7 @@ def live(page: Page) -> None:
     """What has streamed through."""
     page.get_by_role("link", name="Live").click()
     expect(page.get_by_role("img", name="The picture of the product").first).to_be_visible()
+    page.wait_for_timeout(LIVE_MS)
     picture(page, "live", 1_250)
 
 
@@ -93,8 +97,8 @@ def main(browser: Browser, url: str, image: Path) -> None:
     page.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     page.goto(url)
-    try_product(page, image)
     live(page)
+    try_product(page, image)
     test_set(page)
     models(page)
 

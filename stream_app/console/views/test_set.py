@@ -35,6 +35,8 @@ CONFUSION_PX: Final = 160
 CONFUSION_ROW_PX: Final = 24
 
 _TEST_SET: Final = "test_set"
+_NAMES: Final = {"labelLimit": 240}
+"""Of an axis: as many pixels for the name of a category."""
 
 
 @dataclass(slots=True)
@@ -306,13 +308,20 @@ def _show_scores(scores: SetScores) -> None:
     st.vega_lite_chart(
         [{"true": true, "predicted": predicted, "rows": num} for true, predicted, num in scores.confusion],
         {
-            "mark": "rect",
             "encoding": {
-                "y": {"field": "true", "type": "nominal", "title": "Is"},
-                "x": {"field": "predicted", "type": "nominal", "title": "Predicted"},
-                "color": {"field": "rows", "type": "quantitative", "scale": {"scheme": "oranges"}},
+                "y": {"field": "true", "type": "nominal", "title": "Is", "axis": _NAMES},
+                "x": {"field": "predicted", "type": "nominal", "title": "Predicted", "axis": _NAMES},
                 "tooltip": [{"field": name} for name in ("true", "predicted", "rows")],
             },
+            "layer": [
+                {
+                    "mark": "rect",
+                    "encoding": {
+                        "color": {"field": "rows", "type": "quantitative", "scale": {"scheme": "oranges"}}
+                    },
+                },
+                {"mark": {"type": "text", "color": "black"}, "encoding": {"text": {"field": "rows"}}},
+            ],
         },
         height=CONFUSION_PX + CONFUSION_ROW_PX * num_categories,
         alt="Confusion matrix: rows by what they are and what was predicted",
