@@ -5,44 +5,22 @@ Starts the demo with its console, so it needs what the demo needs, and Chromium.
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from schemas.catalogue import read_catalogue
 from tests.e2e.consoles import CHROMIUM
+from tests.perf.console_demo import demo_with_console
 from training.samples import write_sample_catalogue
 
 FOLDER = Path(__file__).parents[2] / ".docs" / "console"
 WIDTH = 1280
 PATIENCE_MS = 120_000
 LIVE_MS = 20_000
-ADDRESS = re.compile(r"web page is at (http://\S+)")
-
-
-@contextmanager
-def demo() -> Iterator[str]:
-    """The address of the console of a demo that has begun to stream."""
-    command = [sys.executable, "-m", "stream_app", "demo", "--keep", "--console", "--events", "900"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = ""
-        for line in process.stderr:
-            said += line
-            if (found := ADDRESS.search(said)) is not None:
-                yield found[1]
-                process.terminate()
-                break
-        else:
-            raise RuntimeError(f"the demo ended: {said[-2000:]}")
-        for _ in process.stderr:
-            pass
+NUM_EVENTS = 900
+"""Enough to stream for longer than that."""
 
 
 def picture(page: Page, name: str, height: int) -> None:
@@ -105,7 +83,11 @@ def main(browser: Browser, url: str, image: Path) -> None:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, demo() as url, sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        demo_with_console(NUM_EVENTS) as url,
+        sync_playwright() as playwright,
+    ):
         rows = read_catalogue(write_sample_catalogue(Path(folder), 50, 3))
         image = next(row.image_path for row in rows if row.image_path and row.category == "40")
         main(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]), url, image)
