@@ -49,21 +49,26 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write_new_file(path: Path, data: bytes) -> None:
-    """Write a read-only file that was not there.
+def write_new_file(path: Path, data: bytes, *, mode: int = _READ_ONLY) -> None:
+    """Write a file that was not there.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        mode: who may do what with it, from its first byte on; by default everybody may read it.
 
     Raises:
         FileExistsError: the file is there already.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, mode: int = _READ_ONLY) -> None:
     """Put a file in the place of another in one step: a reader finds the old or the new one, whole."""
     with _to_take_the_place_of(path) as fresh:
-        write_new_file(fresh, data)
+        write_new_file(fresh, data, mode=mode)
 
 
 @contextmanager

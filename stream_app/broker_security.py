@@ -10,8 +10,7 @@ from pydantic import SecretStr
 from stream_app.broker_settings import BrokerSettings, SaslMechanism, variable
 from stream_app.errors import SettingsError
 from stream_app.oauth_tokens import ClientCredentials
-
-MAX_SECRET_BYTES = 64 * 1024
+from stream_app.secret_files import cause, read_secret_file
 
 
 def security_arguments(settings: BrokerSettings) -> dict[str, Any]:
@@ -92,31 +91,15 @@ def _check_readable(name: str, path: str) -> None:
         with Path(path).open("rb"):
             pass
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{name}: {path[:200]} cannot be read ({_cause(error)})") from None
-
-
-def _cause(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+        raise SettingsError(f"{name}: {path[:200]} cannot be read ({cause(error)})") from None
 
 
 def _secret(settings: BrokerSettings, name: str) -> str:
-    """The secret itself, from its setting or its file; line feeds at the end of a file do not count."""
+    """The secret itself, from its setting or its file."""
     given: SecretStr | None = getattr(settings, name)
     if given is not None:
         return given.get_secret_value()
-    file_variable, path = variable(f"{name}_file"), str(getattr(settings, f"{name}_file"))
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_SECRET_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{file_variable}: {path[:200]} cannot be read ({_cause(error)})") from None
-    try:
-        secret = content.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise SettingsError(f"{file_variable}: {path[:200]} is not UTF-8") from None
-    if not secret or len(content) > MAX_SECRET_BYTES:
-        raise SettingsError(f"{file_variable}: {path[:200]} is empty or larger than {MAX_SECRET_BYTES} bytes")
-    return secret
+    return read_secret_file(getattr(settings, f"{name}_file"), variable=variable(f"{name}_file"))
 
 
 def hide_logins() -> None:

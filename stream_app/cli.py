@@ -29,6 +29,7 @@ COMMANDS = {
     "publish": "Publish the products of a catalogue as product-listed events, pictures inside.",
     "gateway": "Serve the HTTP edge: products in by HTTP, answered when their categories arrive.",
     "console": "Serve the web page: try products, watch the stream, predict test sets, promote models.",
+    "keys": "Make, list and remove the API keys of the gateway.",
     "watch": "Watch the categories, explanations and dead letters that come out, until Ctrl-C.",
     "dead-letters": "List dead letters, and send them back to be tried again.",
     "backfill": "Score listings again with another version, beside the workers and at a bounded share.",

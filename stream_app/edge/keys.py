@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
-
+from stream_app.edge.key_file import read_keys
 from stream_app.edge.problems import ProblemError
 from stream_app.edge.settings import ApiKey, GatewaySettings, Role, is_loopback
 from stream_app.errors import SettingsError
 
 __all__ = ["ANONYMOUS", "Client", "Keys", "load_keys"]
 
-_KEYS: Final = TypeAdapter(tuple[ApiKey, ...])
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="shelver"'}
 
 
@@ -89,7 +86,7 @@ def load_keys(settings: GatewaySettings) -> Keys:
     """
     keys = settings.gateway_api_keys
     if settings.gateway_api_keys_file is not None:
-        keys = _read_keys(Path(settings.gateway_api_keys_file))
+        keys = _keys_of_file(Path(settings.gateway_api_keys_file))
     for values in ([key.name for key in keys], [key.sha256 for key in keys]):
         if len(set(values)) < len(values):
             raise SettingsError(
@@ -103,21 +100,12 @@ def load_keys(settings: GatewaySettings) -> Keys:
     return Keys(keys)
 
 
-def _read_keys(path: Path) -> tuple[ApiKey, ...]:
+def _keys_of_file(path: Path) -> tuple[ApiKey, ...]:
+    name = "SHELVER_GATEWAY_API_KEYS_FILE"
     try:
-        keys = _KEYS.validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        # What is wrong is told without the values: one of them may be a key.
-        reason = "; ".join(_fault(error)) if isinstance(error, ValidationError) else type(error).__name__
-        raise SettingsError(
-            f"SHELVER_GATEWAY_API_KEYS_FILE: {path} is no list of keys such as"
-            f' [{{"name": "shop", "sha256": "...", "roles": ["submit"]}}] ({reason})'
-        ) from None
+        keys = read_keys(path)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from None
     if not keys:
-        raise SettingsError(f"SHELVER_GATEWAY_API_KEYS_FILE: {path} has no key in it")
+        raise SettingsError(f"{name}: {path} has no key in it; `shelver keys add` puts one there")
     return keys
-
-
-def _fault(error: ValidationError) -> list[str]:
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in faults[:3]]

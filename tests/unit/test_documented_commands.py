@@ -20,6 +20,7 @@ RUN_BY = {
     "corrections": "tests/integration/test_corrections.py",
     "gateway": "tests/integration/gateways.py",
     "console": "tests/e2e/consoles.py",
+    "keys": "tests/unit/stream_app/test_keys_command.py",
     "explain": "tests/integration/test_explain.py",
     "schema": "tests/unit/stream_app/test_schema_command.py",
 }
