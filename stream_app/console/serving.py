@@ -33,7 +33,7 @@ async def serve(settings: ConsoleSettings, *, on_listening: Callable[[str], None
         on_listening: told the address once it is listened on.
 
     Raises:
-        SettingsError: the address or port cannot be had.
+        SettingsError: the address or port cannot be had, or the file of the key cannot be used.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(session.configured(settings))
@@ -52,12 +52,11 @@ async def serve(settings: ConsoleSettings, *, on_listening: Callable[[str], None
 
 def _options(settings: ConsoleSettings, port: int) -> dict[str, Any]:
     """Streamlit's own, by their names with `_` for `.`; files and variables of its own do not change them."""
-    names = [] if settings.console_host in EVERYWHERE else [*LOOPBACK_NAMES, settings.console_host]
     return {
         "server_address": settings.console_host,
         "server_port": port,
         # A page of somebody else whose name leads here (DNS rebinding) does not reach it.
-        "server_allowedHosts": names,
+        "server_allowedHosts": _names(settings),
         "server_headless": True,
         "server_fileWatcherType": "none",
         "server_maxUploadSize": settings.console_upload_bytes // 2**20,
@@ -69,6 +68,13 @@ def _options(settings: ConsoleSettings, port: int) -> dict[str, Any]:
         "theme_light_primaryColor": "#b35900",
         "theme_dark_primaryColor": "#ff9f40",
     }
+
+
+def _names(settings: ConsoleSettings) -> list[str]:
+    """By which the console may be reached; any, where there are none."""
+    own = [] if settings.console_host in EVERYWHERE else [settings.console_host]
+    known = [*own, *settings.console_allowed_hosts]
+    return [*LOOPBACK_NAMES, *known] if known else []
 
 
 def _tell(error: Exception) -> bool:

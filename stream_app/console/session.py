@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
 import httpx
@@ -17,6 +17,7 @@ import streamlit as st
 from stream_app.console.answers import Categories, Limits
 from stream_app.console.client import GatewayClient, http_client
 from stream_app.console.settings import ConsoleSettings
+from stream_app.secret_files import read_secret_file
 
 __all__ = [
     "KEY",
@@ -43,6 +44,7 @@ _REMEMBERED: Final = "remembered"
 class _Shared:
     settings: ConsoleSettings
     http: httpx.Client
+    key: str | None = field(repr=False)
 
 
 _shared: list[_Shared] = []
@@ -50,9 +52,14 @@ _shared: list[_Shared] = []
 
 @contextmanager
 def configured(chosen: ConsoleSettings) -> Iterator[None]:
-    """Say which gateway the pages of this process ask, for the length of a `with` block."""
+    """Say which gateway the pages of this process ask, for the length of a `with` block.
+
+    Raises:
+        SettingsError: the file of the key cannot be used.
+    """
+    key = _key_of(chosen)
     with http_client(chosen.console_gateway_url, chosen.console_timeout_seconds) as http:
-        _shared.append(_Shared(chosen, http))
+        _shared.append(_Shared(chosen, http, key))
         try:
             yield
         finally:
@@ -68,8 +75,13 @@ def gateway() -> GatewayClient:
     """The gateway, asked with the visitor's key, or else the console's."""
     shared = _shared[0]
     own: str | None = st.session_state.get(KEY)
-    common = shared.settings.console_api_key
-    return GatewayClient(shared.http, own or (common.get_secret_value() if common else None))
+    return GatewayClient(shared.http, own or shared.key)
+
+
+def _key_of(chosen: ConsoleSettings) -> str | None:
+    if chosen.console_api_key_file:
+        return read_secret_file(chosen.console_api_key_file, variable="SHELVER_CONSOLE_API_KEY_FILE")
+    return chosen.console_api_key.get_secret_value() if chosen.console_api_key else None
 
 
 class _Remembered(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 __all__ = ["ConsoleSettings"]
 
@@ -33,6 +33,14 @@ class ConsoleSettings(BaseModel):
         description="API key that the console asks with, for all visitors; without it each visitor may give"
         " a key of their own, where the gateway wants one.",
     )
+    console_api_key_file: str | None = Field(
+        None, description="File with that key, in its place; read at start."
+    )
+    console_allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names by which browsers may reach the console, beside its own address and localhost:"
+        ' ["console.example"]. Where it listens on all interfaces, without any every name is right.',
+    )
     console_catalogues: dict[str, str] = Field(
         {},
         description="Catalogues on the console's machine whose rows visitors may pick, by the name they see:"
@@ -56,3 +64,11 @@ class ConsoleSettings(BaseModel):
     console_stop_seconds: float = Field(
         5.0, gt=0, description="Longest that a stop waits for pages that are being drawn."
     )
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        if self.console_api_key and self.console_api_key_file:
+            raise ValueError(
+                "SHELVER_CONSOLE_API_KEY and SHELVER_CONSOLE_API_KEY_FILE are both set; keep one of them"
+            )
+        return self
