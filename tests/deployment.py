@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import yaml
 
-from stream_app.settings import Settings
+from stream_app.settings import (
+    PREFIX,
+    ConsoleProcessSettings,
+    EdgeSettings,
+    Settings,
+    load_console_settings,
+    load_edge_settings,
+    load_settings,
+)
 
 DEPLOY: Final = Path(__file__).parents[1] / "deploy"
 COMPOSE: Final = DEPLOY / "compose.yaml"
@@ -16,6 +25,13 @@ DOCKERFILE: Final = DEPLOY / "Dockerfile"
 CHART: Final = DEPLOY / "helm" / "shelver"
 WRITABLE: Final = "/tmp"  # noqa: S108 - of a container, the one folder that every one can write to
 
+ALL_SETTINGS: Final = {
+    **Settings.model_fields,
+    **EdgeSettings.model_fields,
+    **ConsoleProcessSettings.model_fields,
+}
+"""Of every process, by name."""
+_LOADERS: Final = {"gateway": load_edge_settings, "console": load_console_settings}
 _VARIABLE: Final = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\})")
 
 
@@ -65,6 +81,25 @@ def image_environment() -> dict[str, str]:
     """The variables that the image sets."""
     values = [rest for stage, word, rest in instructions() if (stage, word) == ("runtime", "ENV")]
     return dict(pair.split("=", 1) for value in values for pair in value.split())
+
+
+def exposed() -> dict[str, int]:
+    """The port of each process that the image serves on."""
+    ports = (int(port) for port in last("EXPOSE").split())
+    return dict(zip(("worker", "gateway", "console"), ports, strict=True))
+
+
+def settings_of(process: str, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What a process of the image makes of its variables; those that a test has set do not count."""
+    own = {
+        name: value
+        for name, value in {**image_environment(), **environment}.items()
+        if name.startswith(PREFIX)
+    }
+    with monkeypatch.context() as patch:
+        for name, value in own.items():
+            patch.setenv(name, value)
+        return _LOADERS.get(process, load_settings)(own)
 
 
 def manifests(text: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from threading import Lock
 from typing import Any
@@ -15,6 +16,8 @@ from stream_app.promoting import promote_checked
 from stream_app.settings import ModelSettings
 
 __all__ = ["ModelView"]
+
+logger = logging.getLogger(__name__)
 
 
 class ModelView:
@@ -85,12 +88,20 @@ class ModelView:
 
         Raises:
             ModelError: there is no such version, it is damaged, it scores worse, or nobody can tell.
-            ProblemError: another promotion is going on.
+            ProblemError: another promotion is going on, or the repository cannot be written from here.
         """
         if not self._promoting.acquire(blocking=False):
             raise ProblemError(409, "conflict", "another promotion is going on; come again when it is done")
         try:
             done = promote_checked(self._repository, str(_spec(name, version)), alias, force=force)
+        except OSError as error:
+            logger.warning("a version cannot be promoted: %r", error)
+            raise ProblemError(
+                503,
+                "unavailable",
+                f"this gateway cannot write to the model repository ({error.strerror or 'see its log'});"
+                " promote with `shelver models promote` where that can",
+            ) from error
         finally:
             self._promoting.release()
         return {

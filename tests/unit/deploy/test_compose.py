@@ -11,9 +11,22 @@ from typing import Any
 import pytest
 
 from stream_app.broker_config import MAX_MESSAGE_BYTES
+from stream_app.edge.training_runs import GRACE_SECONDS
 from stream_app.kafka_distribution import KAFKA_VERSION
-from stream_app.settings import PREFIX, Settings, load_settings
-from tests.deployment import COMPOSE, DEPLOY, WRITABLE, compose_file, image_environment, own_services, topics
+from stream_app.settings import Settings
+from tests.deployment import (
+    ALL_SETTINGS,
+    COMPOSE,
+    DEPLOY,
+    WRITABLE,
+    compose_file,
+    exposed,
+    image_environment,
+    last,
+    own_services,
+    settings_of,
+    topics,
+)
 from tests.shelver_commands import parse
 
 GPU = DEPLOY / "compose.gpu.yaml"
@@ -24,7 +37,7 @@ SECONDS = re.compile(r"(\d+)s")
 
 
 def test_every_promised_part_is_there() -> None:
-    parts = {"kafka", "topics", "trainer", "worker", "prometheus", "grafana"}
+    parts = {"kafka", "topics", "trainer", "worker", "gateway", "console", "prometheus", "grafana"}
     assert parts <= {name for name, service in SERVICES.items() if not service.get("profiles")}
     assert {name for name in OWN if OWN[name].get("profiles")} == {"listings"}
 
@@ -63,7 +76,7 @@ def test_nothing_may_do_more_than_it_needs() -> None:
 
 def test_ports_are_open_to_this_machine_alone() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert len(ports) == 3
+    assert len(ports) == 5
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -83,14 +96,29 @@ def test_mounts_are_of_volumes_that_are_declared_or_of_folders_that_exist() -> N
     assert folders == {"./prometheus", "./grafana/provisioning", "./grafana/dashboards"}
 
 
-def test_the_worker_alone_cannot_change_the_models() -> None:
-    modes = {
-        name: volume.removeprefix("repository:/repository")
+def test_who_trains_or_promotes_can_change_the_models_and_nobody_else() -> None:
+    assert _modes("repository:/repository") == {"trainer": "", "worker": ":ro", "gateway": ""}
+
+
+def test_keys_are_made_by_one_service_and_read_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _modes("keys:/keys") == {"keys": "", "gateway": ":ro", "console": ":ro"}
+    made = OWN["keys"]
+    assert "--first" in made["command"]
+    told = settings_of("gateway", OWN["gateway"]["environment"], monkeypatch)
+    assert told.gateway_api_keys_file == made["environment"]["SHELVER_GATEWAY_API_KEYS_FILE"]
+    asks = settings_of("console", OWN["console"]["environment"], monkeypatch)
+    assert f"--secret-file={asks.console_api_key_file}" in made["command"]
+    assert Path(told.gateway_api_keys_file).parent == Path("/keys")
+
+
+def _modes(mount: str) -> dict[str, str]:
+    """How each service mounts a volume."""
+    return {
+        name: volume.removeprefix(mount)
         for name, service in OWN.items()
         for volume in service.get("volumes", ())
-        if volume.startswith("repository:")
+        if volume.startswith(mount)
     }
-    assert modes == {"trainer": "", "worker": ":ro"}
 
 
 def test_topics_are_those_of_the_service() -> None:
@@ -116,13 +144,43 @@ def test_brokers_are_looked_for_where_they_listen() -> None:
 
 
 def test_settings_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for service in OWN.values():
-        chosen = {**image_environment(), **service.get("environment", {})}
-        own = {name: value for name, value in chosen.items() if name.startswith(PREFIX)}
-        with monkeypatch.context() as patch:
-            for name, value in own.items():
-                patch.setenv(name, value)
-            load_settings(own)
+    for name, service in OWN.items():
+        settings_of(name, service.get("environment", {}), monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["gateway", "console"])
+def test_it_is_reached_where_it_listens_and_asked_for_its_health_there(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, port = OWN[name], exposed()[name]
+    settings = settings_of(name, service["environment"], monkeypatch)
+    assert getattr(settings, f"{name}_host") == "0.0.0.0"  # noqa: S104 - inside a container
+    assert getattr(settings, f"{name}_port") == port
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"http://127.0.0.1:{port}/" in service["healthcheck"]["test"][-1]
+    assert f"http://127.0.0.1:{port}" in COMPOSE.read_text().partition("\nname:")[0]
+
+
+def test_the_console_asks_the_gateway_and_is_no_other_pages_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of("console", OWN["console"]["environment"], monkeypatch)
+    assert settings.console_gateway_url == f"http://gateway:{exposed()['gateway']}"
+    assert settings.console_allowed_hosts
+
+
+def test_catalogues_and_what_trainings_write_are_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = settings_of("gateway", OWN["gateway"]["environment"], monkeypatch)
+    console = settings_of("console", OWN["console"]["environment"], monkeypatch)
+    for name, told in (("gateway", gateway.gateway_catalogues), ("console", console.console_catalogues)):
+        assert told
+        mounts = {volume.split(":")[1] for volume in OWN[name]["volumes"] if volume.endswith(":ro")}
+        assert set(told.values()) <= mounts
+    writable = [volume.split(":")[1] for volume in OWN["gateway"]["volumes"] if not volume.endswith(":ro")]
+    folders = (
+        Path(last("WORKDIR")) / gateway.gateway_training_dir,
+        Path(OWN["gateway"]["environment"]["XDG_CACHE_HOME"]),
+    )
+    for folder in folders:
+        assert any(folder.is_relative_to(volume) for volume in writable), folder
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if "entrypoint" not in OWN[name]])
@@ -149,10 +207,21 @@ def test_what_a_training_keeps_is_in_a_volume_and_not_in_memory() -> None:
     assert any(cache.is_relative_to(volume) for volume in volumes)
 
 
-def test_a_stop_is_given_the_time_that_it_takes() -> None:
-    found = SECONDS.fullmatch(SERVICES["worker"]["stop_grace_period"])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("worker", "stop_seconds"), ("gateway", "gateway_stop_seconds"), ("console", "console_stop_seconds")],
+)
+def test_a_stop_is_given_the_time_that_it_takes(name: str, setting: str) -> None:
+    found = SECONDS.fullmatch(SERVICES[name]["stop_grace_period"])
     assert found is not None
-    assert int(found[1]) > Settings().stop_seconds
+    ending = GRACE_SECONDS if name == "gateway" else 0  # of a training
+    assert int(found[1]) > ALL_SETTINGS[setting].default + ending
+
+
+def test_what_goes_on_for_ever_has_bounds_of_memory_and_processes() -> None:
+    for name, service in OWN.items():
+        if service.get("restart") == "unless-stopped":
+            assert {"mem_limit", "pids_limit"} <= service.keys(), name
 
 
 def test_no_secret_is_written_down() -> None:

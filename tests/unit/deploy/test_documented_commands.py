@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.deployment import CHART, COMPOSE, DEPLOY, compose_file, instructions, last, manifests
+from tests.deployment import CHART, COMPOSE, DEPLOY, compose_file, exposed, instructions, manifests
 from tests.shelver_commands import parse
 
 PROJECT = DEPLOY.parent
@@ -62,7 +62,12 @@ def _compose(words: list[str]) -> None:
             pass
         case ["up", "--detach", "--scale", scaled]:
             assert scaled.partition("=")[0] in services
-        case ["logs", "--follow", service] | ["logs", "--tail", _, service] | ["ps", service]:
+        case (
+            ["restart", service]
+            | ["logs", "--follow", service]
+            | ["logs", "--tail", _, service]
+            | ["ps", service]
+        ):
             assert service in services
         case ["run", "--rm", "--env", variable, *rest]:
             assert variable == f"SHELVER_BROKER={services['worker']['environment']['SHELVER_BROKER']}"
@@ -96,7 +101,10 @@ def _kubectl(words: list[str]) -> None:
         case ["apply", "-f", file]:
             assert all(document["apiVersion"] for document in manifests((PROJECT / file).read_text()))
         case ["port-forward", "deployment/shelver", port]:
-            assert port == last("EXPOSE")
+            assert port == str(exposed()["worker"])
+        case ["port-forward", service, port]:
+            assert service.removeprefix("service/shelver-") in exposed()
+            assert port == str(exposed()[service.removeprefix("service/shelver-")])
         case ["exec", "deployment/shelver", "--", "shelver", *command]:
             parse(command)
         case _:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.settings import PREFIX, Settings, load_settings
-from tests.deployment import DEPLOY, WRITABLE, image_environment, instructions, last
+from stream_app.settings import PREFIX, Settings
+from tests.deployment import DEPLOY, WRITABLE, exposed, image_environment, instructions, last, settings_of
 
 PROJECT = DEPLOY.parent
 
@@ -42,13 +42,14 @@ def test_it_runs_as_nobody_in_particular_and_the_worker_gets_the_signals() -> No
 def test_its_settings_are_settings_and_health_is_asked_where_it_is_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    own = {name: value for name, value in image_environment().items() if name.startswith(PREFIX)}
-    for name, value in own.items():
-        monkeypatch.setenv(name, value)
-    settings = load_settings(own)
+    settings = settings_of("worker", {}, monkeypatch)
     assert settings.metrics_host == "0.0.0.0"  # noqa: S104 - inside a container
     assert f"127.0.0.1:{settings.metrics_port}/healthz" in last("HEALTHCHECK")
-    assert last("EXPOSE") == str(settings.metrics_port)
+    assert exposed() == {
+        "worker": settings.metrics_port,
+        "gateway": settings_of("gateway", {}, monkeypatch).gateway_port,
+        "console": settings_of("console", {}, monkeypatch).console_port,
+    }
 
 
 def test_whatever_libraries_keep_goes_where_a_container_can_write() -> None:
@@ -82,6 +83,8 @@ def test_what_is_installed_is_pinned() -> None:
     installs = [rest for _, keyword, rest in instructions() if keyword == "RUN" and "uv pip install" in rest]
     for install in installs:
         assert "--constraint requirements.txt" in install or "--no-deps" in install
+        if "pyproject.toml" in install:
+            assert {"gateway", "console"} <= set(re.findall(r"--extra (\w+)", install))
     (pattern,) = re.findall(r"grep -oE '([^']+)' requirements.txt", " ".join(installs))
     chosen = re.findall(pattern, pinned, re.MULTILINE)
     assert sorted(chosen) == ["torch", "torchvision"]
