@@ -16,8 +16,8 @@ import yaml
 
 from models.repository import ModelSpec
 from stream_app.broker_settings import SaslMechanism, SecurityProtocol
-from stream_app.settings import PREFIX, Settings, load_settings
-from tests.deployment import CHART, DEPLOY, image_environment, last, manifests
+from stream_app.settings import PREFIX, Settings
+from tests.deployment import ALL_SETTINGS, CHART, DEPLOY, exposed, last, manifests, settings_of
 from tests.shelver_commands import parse
 from tests.unit.deploy.values_table import documented, values_table
 
@@ -26,7 +26,7 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 KUBERNETES = ("1.27.0", "1.34.0")
 PVC = "model.repository.claim=models"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
-CERTIFICATE, OAUTH, SECURED = EXAMPLES
+CERTIFICATE, GATEWAY, OAUTH, SECURED = EXAMPLES
 CHOICES = {"defaults": ("--set", PVC), **{file.stem: ("-f", file) for file in EXAMPLES}}
 by_choice = pytest.mark.parametrize("chosen", CHOICES.values(), ids=CHOICES)
 needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="Helm is not installed")
@@ -47,13 +47,24 @@ def rendered(*words: object, version: str = KUBERNETES[1]) -> list[dict[str, Any
     return manifests(template(*words, version=version))
 
 
-def only(kind: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
-    (found,) = (document for document in documents if document["kind"] == kind)
+def all_of(component: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    label = "app.kubernetes.io/component"
+    return [document for document in documents if document["metadata"]["labels"][label] == component]
+
+
+def only(kind: str, documents: list[dict[str, Any]], component: str = "worker") -> dict[str, Any]:
+    (found,) = (document for document in all_of(component, documents) if document["kind"] == kind)
     return found
 
 
-def container_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    (container,) = only("Deployment", documents)["spec"]["template"]["spec"]["containers"]
+def pod_of(documents: list[dict[str, Any]], component: str = "worker") -> dict[str, Any]:
+    pod = only("Deployment", documents, component)["spec"]["template"]["spec"]
+    assert isinstance(pod, dict)
+    return pod
+
+
+def container_of(documents: list[dict[str, Any]], component: str = "worker") -> dict[str, Any]:
+    (container,) = pod_of(documents, component)["containers"]
     assert isinstance(container, dict)
     return container
 
@@ -61,14 +72,6 @@ def container_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
 def environment_of(container: Mapping[str, Any]) -> dict[str, str]:
     """The variables of a container, those of Kubernetes' own as a single CPU."""
     return {variable["name"]: variable.get("value", "1") for variable in container["env"]}
-
-
-def settings_of(container: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """What the worker makes of its variables."""
-    for name, value in {**image_environment(), **environment_of(container)}.items():
-        if name.startswith(PREFIX):
-            monkeypatch.setenv(name, value)
-    return load_settings()
 
 
 def refusal(*words: object) -> str:
@@ -102,9 +105,8 @@ class TestValues:
             if "properties" not in schema:
                 return
             assert schema["additionalProperties"] is False, path
-            assert set(schema["properties"]) - {"global"} == set(values) | (
-                {"claims"} if path == ".resources" else set()
-            ), path
+            of_pods = {"claims"} if path.endswith("resources") else set()
+            assert set(schema["properties"]) - {"global"} == set(values) | of_pods, path
             for name, part in schema["properties"].items():
                 if name in values:
                     names(values[name], part, f"{path}.{name}")
@@ -127,6 +129,14 @@ class TestValues:
             ("settings", {"MAX_BATCH": 1}),
             ("settings", {"metrics_port": 9200}),  # probes and the Service ask on 9102
             ("settings", {"metrics_host": "127.0.0.1"}),
+            ("settings", {"gateway_api_keys": []}),  # they belong into a Secret
+            ("gateway__settings", {"gateway_port": 80}),
+            ("console__settings", {"console_api_key": "a secret"}),
+            ("gateway__security", {"user": "shelver"}),
+            ("gateway__security", {"protocol": "TLS"}),
+            ("gateway__replicas", 1.5),
+            ("console__replicas", 2),
+            ("console__hosts", "console.example"),
             ("autoscaling__explanationLagThreshold", 0),
             ("env", [{"name": "SHELVER_MAX_BATCH", "value": "1"}]),
             ("podDisruptionBudget__maxUnavailable", 0),
@@ -166,14 +176,16 @@ class TestValues:
         assert VALUES["model"]["name"] == defaults.model
         assert VALUES["drainSeconds"] == defaults.drain_seconds
         assert VALUES["stopSeconds"] == defaults.stop_seconds
+        for name in ("gateway", "console"):
+            assert VALUES[name]["stopSeconds"] == ALL_SETTINGS[f"{name}_stop_seconds"].default
 
     def test_settings_that_they_name_are_settings(self) -> None:
         text = "".join(file.read_text() for file in (CHART / "values.yaml", *EXAMPLES))
         named = set(re.findall(rf"{PREFIX}(\w+)", text))
-        templates = (CHART / "templates" / "_helpers.tpl").read_text()
-        named |= {name.upper() for name in re.findall(r'^ {2}"(\w+)" ', templates, re.MULTILINE)}
-        assert len(named) > 20
-        assert named <= {name.upper() for name in Settings.model_fields}
+        templates = "".join(file.read_text() for file in (CHART / "templates").iterdir())
+        named |= {name.upper() for name in re.findall(r'^ +"([a-z]+_\w+)" ', templates, re.MULTILINE)}
+        assert len(named) > 25
+        assert named <= {name.upper() for name in ALL_SETTINGS}
 
     def test_what_they_let_through_the_worker_takes(self) -> None:
         security = SCHEMA["properties"]["kafka"]["properties"]["security"]["properties"]
@@ -209,6 +221,7 @@ class TestRendered:
         assert kinds == {
             "defaults": usual,
             "certificate-values": usual | scaled,
+            "gateway-values": usual | {"ServiceMonitor"},
             "oauth-values": always | scaled,
             "secured-values": usual | scaled | {"ConfigMap", "PrometheusRule", "ServiceMonitor"},
         }
@@ -218,19 +231,19 @@ class TestRendered:
         self, chosen: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         container = container_of(rendered(*chosen))
-        settings = settings_of(container, monkeypatch)
+        settings = settings_of("worker", environment_of(container), monkeypatch)
         assert settings.inference_threads == 1
         parse(container["args"])
 
     def test_settings_arrive_as_they_are_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = settings_of(container_of(rendered("-f", SECURED)), monkeypatch)
+        settings = settings_of("worker", environment_of(container_of(rendered("-f", SECURED))), monkeypatch)
         assert settings.max_batch == 256
         assert settings.evidence_cache_bytes == 64 * 2**20
         assert settings.image_allowed_hosts == ("*.cdn.example",)
 
     @pytest.mark.parametrize("chosen", list(CHOICES.values())[1:], ids=list(CHOICES)[1:])
     def test_files_that_settings_name_are_mounted(self, chosen: tuple[object, ...]) -> None:
-        pod = only("Deployment", rendered(*chosen))["spec"]["template"]["spec"]
+        pod = pod_of(rendered(*chosen))
         (container,) = pod["containers"]
         (folder,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "kafka")
         (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "kafka")
@@ -243,35 +256,172 @@ class TestRendered:
         assert named == files
         assert files
 
-    def test_a_worker_may_do_nothing_that_it_needs_not(self) -> None:
-        documents = rendered("--set", PVC)
-        pod = only("Deployment", documents)["spec"]["template"]["spec"]
+    @pytest.mark.parametrize(
+        ("component", "more"), [("worker", set()), ("gateway", {"repository"}), ("console", set())]
+    )
+    def test_nobody_may_do_what_they_need_not(self, component: str, more: set[str]) -> None:
+        documents = rendered("-f", GATEWAY)
+        pod = pod_of(documents, component)
         assert pod["automountServiceAccountToken"] is False
         assert only("ServiceAccount", documents)["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" == last("USER")
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert container_of(documents)["securityContext"] == {
+        container = container_of(documents, component)
+        assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "privileged": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        writable = [
-            mount["name"] for mount in container_of(documents)["volumeMounts"] if "readOnly" not in mount
-        ]
-        assert writable == ["tmp"]
+        writable = {mount["name"] for mount in container["volumeMounts"] if "readOnly" not in mount}
+        assert writable == {"tmp"} | more
+
+    def test_a_gateway_that_promotes_nothing_cannot_change_the_models(self) -> None:
+        documents = rendered("-f", GATEWAY, "--set", "gateway.promotes=false")
+        (mount,) = (
+            each
+            for each in container_of(documents, "gateway")["volumeMounts"]
+            if each["name"] == "repository"
+        )
+        assert mount["readOnly"] is True
+        (volume,) = (each for each in pod_of(documents, "gateway")["volumes"] if each["name"] == "repository")
+        assert volume["persistentVolumeClaim"]["readOnly"] is True
 
     def test_probes_ask_what_the_worker_serves(self) -> None:
         container = container_of(rendered("--set", PVC))
         (port,) = container["ports"]
-        assert str(port["containerPort"]) == last("EXPOSE")
+        assert port["containerPort"] == exposed()["worker"]
         asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
         assert asked == {
             "startup": {"path": "/healthz", "port": "metrics"},
             "liveness": {"path": "/healthz", "port": "metrics"},
             "readiness": {"path": "/readyz", "port": "metrics"},
         }
+
+    def test_gateway_and_console_are_asked_where_they_serve(self) -> None:
+        documents = rendered("-f", GATEWAY)
+        health = {"gateway": ("/healthz", "/readyz"), "console": ("/_stcore/health", "/_stcore/health")}
+        for component, (alive, ready) in health.items():
+            container = container_of(documents, component)
+            assert container["args"] == [component]
+            (port,) = container["ports"]
+            assert port == {"name": "http", "containerPort": exposed()[component]}
+            asked = {
+                name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")
+            }
+            assert {name: probe["path"] for name, probe in asked.items()} == {
+                "startup": alive, "liveness": alive, "readiness": ready,
+            }  # fmt: skip
+            assert {probe["port"] for probe in asked.values()} == {"http"}
+            service = only("Service", documents, component)
+            assert service["spec"]["ports"] == [
+                {"name": "http", "port": exposed()[component], "targetPort": "http"}
+            ]
+            assert service["spec"]["sessionAffinity"] == "ClientIP"
+            labels = only("Deployment", documents, component)["spec"]["template"]["metadata"]["labels"]
+            assert service["spec"]["selector"].items() <= labels.items()
+            policy = only("NetworkPolicy", documents, component)["spec"]
+            assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+
+    def test_the_gateway_takes_its_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        documents = rendered("-f", GATEWAY)
+        container = container_of(documents, "gateway")
+        settings = settings_of("gateway", environment_of(container), monkeypatch)
+        parse(container["args"])
+        assert (settings.gateway_host, settings.gateway_port) == ("0.0.0.0", 8000)  # noqa: S104
+        assert settings.gateway_allowed_origins == ("https://shop.example",)
+        assert settings.image_allowed_hosts == ("*.cdn.example",)  # as workers have it
+        assert settings.broker_username == "shelver-gateway"
+        assert not settings.gateway_catalogues
+        worker = settings_of("worker", environment_of(container_of(documents)), monkeypatch)
+        assert worker.broker_username == "shelver"
+        topics = [name for name in Settings.model_fields if name.endswith("_topic")]
+        for name in (*topics, "broker", "broker_ca_file", "model", "model_repository"):
+            assert getattr(settings, name) == getattr(worker, name), name
+        secrets = {
+            source["secret"]["name"]
+            for volume in pod_of(documents, "gateway")["volumes"]
+            for source in volume.get("projected", {}).get("sources", ())
+        }
+        assert secrets == {"shelver-gateway", "main-cluster-ca-cert"}
+
+    def test_the_console_asks_the_gateway(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        documents = rendered("-f", GATEWAY)
+        container = container_of(documents, "console")
+        settings = settings_of("console", environment_of(container), monkeypatch)
+        parse(container["args"])
+        service = only("Service", documents, "gateway")
+        assert settings.console_gateway_url == (
+            f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+        )
+        assert settings.console_allowed_hosts == ("console.example",)
+        assert not any("SHELVER_BROKER" in name for name in environment_of(container))
+        others = settings_of(
+            "console",
+            environment_of(container_of(rendered("-f", GATEWAY, "--set", "console.hosts=null"), "console")),
+            monkeypatch,
+        )
+        assert others.console_allowed_hosts == ()
+
+    def test_keys_are_mounted_where_they_are_looked_for(self) -> None:
+        documents = rendered("-f", GATEWAY)
+        for component, name in (
+            ("gateway", "SHELVER_GATEWAY_API_KEYS_FILE"),
+            ("console", "SHELVER_CONSOLE_API_KEY_FILE"),
+        ):
+            container = container_of(documents, component)
+            folders = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+            files = {
+                f"{folders[volume['name']]}/{item['path']}"
+                for volume in pod_of(documents, component)["volumes"]
+                for item in volume.get("secret", {}).get("items", ())
+            }
+            assert files == {environment_of(container)[name]}
+        without = rendered("-f", GATEWAY, "--set", "console.keySecret.name=")
+        assert "SHELVER_CONSOLE_API_KEY_FILE" not in environment_of(container_of(without, "console"))
+
+    def test_gateway_and_console_talk_to_what_they_need_alone(self) -> None:
+        documents = rendered("-f", GATEWAY)
+        policy = only("NetworkPolicy", documents, "gateway")["spec"]
+        names, brokers, pages = policy["egress"]
+        assert ([port["port"] for port in brokers["ports"]], pages["ports"][0]["port"]) == ([9093], 443)
+        (asked,) = policy["ingress"]
+        pods = [peer["podSelector"]["matchLabels"] for peer in asked["from"] if "podSelector" in peer]
+        assert pods == [only("Deployment", documents, "console")["spec"]["selector"]["matchLabels"]]
+        assert len(asked["from"]) == 3  # an ingress, Prometheus, the console
+        closed = rendered("-f", GATEWAY, "--set", "gateway.shopPages=false")
+        assert len(only("NetworkPolicy", closed, "gateway")["spec"]["egress"]) == 2
+        console = only("NetworkPolicy", documents, "console")["spec"]
+        also_names, gateway = console["egress"]
+        assert also_names == names
+        assert gateway["ports"] == [{"port": exposed()["gateway"], "protocol": "TCP"}]
+        (peer,) = gateway["to"]
+        assert peer["podSelector"] == only("Deployment", documents, "gateway")["spec"]["selector"]
+
+    def test_whoever_is_not_named_may_ask_where_nobody_is(self) -> None:
+        documents = rendered("-f", GATEWAY, "--set", "gateway.from=null,console.from=null")
+        for component in ("gateway", "console"):
+            (rule,) = only("NetworkPolicy", documents, component)["spec"]["ingress"]
+            assert "from" not in rule
+
+    def test_gateways_are_taken_away_one_by_one_where_there_are_several(self) -> None:
+        several = only("PodDisruptionBudget", rendered("-f", GATEWAY), "gateway")
+        assert several["spec"]["maxUnavailable"] == 1
+        alone = all_of("gateway", rendered("-f", GATEWAY, "--set", "gateway.replicas=1"))
+        assert "PodDisruptionBudget" not in {document["kind"] for document in alone}
+        assert only("Deployment", rendered("-f", GATEWAY), "console")["spec"]["replicas"] == 1
+
+    def test_a_gateway_is_no_worker_to_prometheus(self) -> None:
+        documents = rendered("-f", GATEWAY)
+        monitor = only("ServiceMonitor", documents, "gateway")["spec"]
+        service = only("Service", documents, "gateway")
+        assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        (endpoint,) = monitor["endpoints"]
+        assert endpoint["port"] == service["spec"]["ports"][0]["name"]
+        assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "shelver-gateway"}]
+        workers = only("ServiceMonitor", documents)["spec"]["selector"]["matchLabels"]
+        assert not workers.items() <= service["metadata"]["labels"].items()
 
     def test_everything_selects_the_workers(self) -> None:
         documents = rendered("-f", SECURED)
@@ -368,7 +518,7 @@ class TestRendered:
 
     def test_a_gpu_is_asked_for_where_one_is_wanted(self) -> None:
         with_gpu = rendered("-f", SECURED)
-        pod = only("Deployment", with_gpu)["spec"]["template"]["spec"]
+        pod = pod_of(with_gpu)
         (container,) = pod["containers"]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
         assert container["image"].endswith("-cuda")
@@ -376,7 +526,7 @@ class TestRendered:
         assert pod["runtimeClassName"] == "nvidia"
         assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
         without = rendered("--set", PVC)
-        assert "tolerations" not in only("Deployment", without)["spec"]["template"]["spec"]
+        assert "tolerations" not in pod_of(without)
         assert container_of(without)["image"].endswith("-cpu")
         assert "nvidia" not in json.dumps(without)
 
@@ -395,6 +545,11 @@ class TestRendered:
         ("values", "reason"),
         [
             ("stopSeconds=40", "less than terminationGracePeriodSeconds"),
+            ("gateway.stopSeconds=35", "gateway.stopSeconds and the 5 seconds before it are 40"),
+            ("console.stopSeconds=36", "console.stopSeconds and the 5 seconds before it are 41"),
+            ("gateway.enabled=true", "gateway.keysSecret.name has to say"),
+            ("console.enabled=true", "console.enabled wants gateway.enabled"),
+            ("gateway.enabled=true,gateway.keysSecret.name=k,settings.gateway_stop_seconds=1", "of its own"),
             ("drainSeconds=25", "less than stopSeconds"),
             ("replicas=5", "some would have nothing to do"),
             ("autoscaling.enabled=true,autoscaling.maxReplicas=5", "some would have nothing to do"),

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
+import yaml
 
 from tests.deployment import CHART, COMPOSE, DEPLOY, compose_file, exposed, instructions, manifests
 from tests.shelver_commands import parse
@@ -23,7 +24,9 @@ DOCKERFILE_COMMENTS = re.findall(
 def commands() -> Iterator[str]:
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-            yield from block.replace("\\\n", " ").strip().splitlines()
+            lines = block.replace("\\\n", " ").strip().splitlines()
+            # Those of `shelver` itself are tried with those of all pages.
+            yield from (line for line in lines if not line.startswith("uv run shelver "))
     for page in OTHER_PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         yield from (
@@ -105,6 +108,13 @@ def _kubectl(words: list[str]) -> None:
         case ["port-forward", service, port]:
             assert service.removeprefix("service/shelver-") in exposed()
             assert port == str(exposed()[service.removeprefix("service/shelver-")])
+        case ["create", "secret", "generic", name, "--from-file", keys, "--from-file", key]:
+            values = yaml.safe_load((CHART / "values.yaml").read_text())
+            assert (keys, key) == (
+                values["gateway"]["keysSecret"]["key"],
+                values["console"]["keySecret"]["key"],
+            )
+            assert f"name: {name}\n" in (CHART / "ci" / "gateway-values.yaml").read_text()
         case ["exec", "deployment/shelver", "--", "shelver", *command]:
             parse(command)
         case _:
