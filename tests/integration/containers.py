@@ -114,7 +114,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._hosts = folder / "hosts"
-        self._hosts.write_text("127.0.0.1 localhost kafka\n")
+        self._hosts.write_text("127.0.0.1 localhost kafka gateway\n")
         self._process: subprocess.Popen[bytes] | None = None
         self._num_containers = 0
 
