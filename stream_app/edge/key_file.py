@@ -57,7 +57,7 @@ def add_key(path: Path, name: str, roles: Collection[Role], *, secret_file: Path
         secret_file: a new file that gets the key itself, which its owner alone may read.
 
     Returns:
-        The key, which is kept nowhere else.
+        The key; the file of keys has its digest alone.
 
     Raises:
         SettingsError: the name is taken or cannot be one, or a file cannot be read or written, or is there.

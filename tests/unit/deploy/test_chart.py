@@ -346,6 +346,16 @@ class TestRendered:
         }
         assert secrets == {"shelver-gateway", "main-cluster-ca-cert"}
 
+    def test_settings_of_the_gateway_alone_count_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = (
+            "settings.gateway_history_records=7,settings.shop_page_allow_http=true,settings.gateway_burst=9"
+        )
+        own = "gateway.settings.gateway_history_records=0,gateway.settings.shop_page_allow_http=false"
+        documents = rendered("-f", GATEWAY, "--set", given, "--set", own)
+        settings = settings_of("gateway", environment_of(container_of(documents, "gateway")), monkeypatch)
+        assert (settings.gateway_history_records, settings.shop_page_allow_http) == (0, False)
+        assert settings.gateway_burst == 9
+
     def test_the_console_asks_the_gateway(self, monkeypatch: pytest.MonkeyPatch) -> None:
         documents = rendered("-f", GATEWAY)
         container = container_of(documents, "console")

@@ -122,15 +122,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 | toJson -}}
 {{- end -}}
 
-{{/* Variables of settings: `own`, which the chart's own values say, and `more`. JSON keeps large numbers whole. */}}
+{{/* Variables of settings: `own`, which the chart's own values say, and `more`, of which the last counts. */}}
 {{- define "shelver.variables" -}}
+{{- $all := deepCopy .own -}}
 {{- $own := .own -}}
-{{- range $name, $value := .more -}}
+{{- range .more -}}
+{{- range $name, $value := . -}}
 {{- if hasKey $own $name -}}
 {{- fail (printf "settings.%s is said by a value of its own" $name) -}}
 {{- end -}}
+{{- /* Not merge, to which 0 and false are nothing. */ -}}
+{{- $_ := set $all $name $value -}}
 {{- end -}}
-{{- range $name, $value := merge (dict) $own .more }}
+{{- end -}}
+{{- /* JSON writes large numbers as they are. */ -}}
+{{- range $name, $value := $all }}
 {{- if ne (toString $value) "" }}
 - name: SHELVER_{{ upper $name }}
   value: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
