@@ -64,7 +64,7 @@ def stack(
         "gateway_training_dir": folder / "runs",
         "gateway_training_overrides": '["callbacks=none"]',
     }
-    catalogues = {"console_catalogues": json.dumps({"sample": str(sample_catalogue)})}
+    catalogues: dict[str, Any] = {"console_catalogues": json.dumps({"sample": str(sample_catalogue)})}
     with ExitStack() as services:
         worker = Worker(kafka.bootstrap, topics, repository, log=folder / "worker.log", **allowing())
         gateway = Gateway(kafka.bootstrap, topics, repository, log=folder / "gateway.log", **settings)

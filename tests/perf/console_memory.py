@@ -40,7 +40,7 @@ def process_at(url: str) -> psutil.Process:
     """Who listens at an address of this machine."""
     port = urlsplit(url).port
     listening = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
-    (pid,) = {each.pid for each in listening if each.laddr.port == port}
+    (pid,) = {each.pid for each in listening if each.laddr and each.laddr.port == port}
     return psutil.Process(pid)
 
 
