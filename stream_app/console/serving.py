@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import streamlit as st
+from streamlit import net_util
 from streamlit.web.bootstrap import load_config_options
 
 from stream_app.console import session
@@ -40,6 +41,7 @@ async def serve(settings: ConsoleSettings, *, on_listening: Callable[[str], None
         listener = listen(settings.console_host, settings.console_port, "console")
         stack.enter_context(contextlib.closing(listener))
         load_config_options(_options(settings, listener.getsockname()[1]))
+        _ask_nobody_for_our_address()
         on_listening(url_of(listener))
         await serve_app(
             st.App(SCRIPT, on_script_error=_tell),
@@ -68,6 +70,11 @@ def _options(settings: ConsoleSettings, port: int) -> dict[str, Any]:
         "theme_light_primaryColor": "#b35900",
         "theme_dark_primaryColor": "#ff9f40",
     }
+
+
+def _ask_nobody_for_our_address() -> None:
+    """Streamlit asks a service on the internet, on the event loop, when a page of another origin connects."""
+    net_util.get_external_ip = lambda: None
 
 
 def _names(settings: ConsoleSettings) -> list[str]:

@@ -1,8 +1,10 @@
 """The console in a browser, with a real Kafka, worker and gateway behind it."""
 
 import asyncio
+import base64
 import csv
 import hashlib
+import http.client
 import io
 import json
 import re
@@ -319,6 +321,31 @@ def test_nothing_to_classify_is_not_sent(page: "Page", gateway: Gateway) -> None
     expect(page.get_by_text("The product cannot be classified")).to_be_visible()
     expect(page.get_by_text("Reason: empty_listing at the stage prepare")).to_be_visible()
     assert metric(gateway, "shelver_gateway_records_sent_total") == sent + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "status"),
+    [
+        ("127.0.0.1", "http://127.0.0.1", 101),
+        ("evil.example", "http://evil.example", 403),
+        ("127.0.0.1", "http://evil.example", 403),
+    ],
+)
+def test_pages_of_others_get_no_connection(console: Console, name: str, origin: str, status: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", console.port, timeout=60)
+    headers = {
+        "Host": name,
+        "Origin": origin,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+    }
+    connection.request("GET", "/_stcore/stream", headers=headers)
+    assert connection.getresponse().status == status
+    connection.close()
+    # Whose page it is nobody on the internet is asked.
+    assert "external IP" not in console.log.read_text(encoding="utf-8")
 
 
 def test_the_keyboard_is_enough(page: "Page") -> None:
