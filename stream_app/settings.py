@@ -276,6 +276,7 @@ class EdgeSettings(
     ShopPageSettings,
     GatewaySettings,
     LogSettings,
+    TracingSettings,
     BaseSettings,
 ):
     """Every setting of the gateway; those that it shares with the worker have the same names."""

@@ -106,6 +106,24 @@ def worker_needs(settings: TopicSettings, group: str, *, searches_categories: bo
     )
 
 
+def gateway_needs(settings: TopicSettings) -> Needs:
+    """What a gateway does on which topic; it joins no group."""
+    return Needs.of(
+        reads=(
+            settings.category_assigned_topic,
+            settings.category_explained_topic,
+            settings.dead_letter_topic,
+            # A listing is told as it was sent.
+            settings.product_listed_topic,
+        ),
+        writes=(
+            settings.product_listed_topic,
+            settings.explanation_requested_topic,
+            settings.category_corrected_topic,
+        ),
+    )
+
+
 async def ensure_topics(settings: TopicSettings, connection: Mapping[str, Any], needs: Needs) -> None:
     """Wait for the brokers, create the topics that are missing, and make sure of what is allowed on them.
 

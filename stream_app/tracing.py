@@ -1,5 +1,7 @@
 """Traces: the trace of an event goes on in what it causes, and where it is asked for each batch is a span.
 
+Those of the gateway are in `stream_app.edge.tracing`.
+
 Without `SHELVER_TRACES_ENDPOINT` nothing is recorded and nothing of OpenTelemetry is imported: outputs carry
 the trace context of the event that caused them as it came. With it (the extra `tracing`):
 
@@ -52,8 +54,8 @@ class TracingSettings(BaseModel):
     traces_endpoint: str | None = Field(
         None,
         pattern=r"^https?://[^\s@]+$",
-        description="Where spans of batches are sent by OTLP over HTTP, such as"
-        " http://collector:4318/v1/traces; by default nowhere. Needs the extra tracing.",
+        description="Where spans are sent by OTLP over HTTP, such as http://collector:4318/v1/traces: of each"
+        " batch of a worker, and of each request to a gateway; by default nowhere. Needs the extra tracing.",
     )
 
 
@@ -92,13 +94,7 @@ def build_tracing(settings: TracingSettings, *, group: str, max_batch: int) -> T
     """
     if settings.traces_endpoint is None:
         return NO_SPANS
-    try:
-        provider = _provider(settings.traces_endpoint, max_batch)
-    except ImportError as error:
-        raise SettingsError(
-            "SHELVER_TRACES_ENDPOINT needs OpenTelemetry: pip install 'shelver[tracing]'"
-        ) from error
-    return SpanTracing(provider, group)
+    return SpanTracing(span_provider(settings.traces_endpoint, "shelver", max_links=max_batch), group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,32 +164,44 @@ class SpanTracing(Tracing):
             return super().headers(cause, topic)
         context = read_trace_context(cause.headers) if cause.headers else None
         if context is None:
-            return _as_headers(batch.span.get_span_context())
+            return as_headers(batch.span.get_span_context())
         span = self._tracer.start_span(
             f"send {topic}",
-            _as_parent(context),
+            as_parent(context),
             SpanKind.PRODUCER,
             _about(topic, "send"),
             [Link(batch.span.get_span_context())],
         )
         batch.sent.append(span)
-        return _as_headers(span.get_span_context())
+        return as_headers(span.get_span_context())
 
     async def stop(self) -> None:
-        """Send what is recorded; a collector that does not answer is given up after `FLUSH_SECONDS`."""
-        # A thread that the interpreter does not wait for: OpenTelemetry's own bound is 30 s.
-        flushing = Thread(target=self._provider.shutdown, name="last spans", daemon=True)
-        flushing.start()
-        await asyncio.to_thread(flushing.join, FLUSH_SECONDS)
+        """Send what is recorded."""
+        await stop_spans(self._provider)
 
 
-def _provider(endpoint: str, max_links: int) -> TracerProvider:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+def span_provider(endpoint: str, service: str, *, max_links: int | None = None) -> TracerProvider:
+    """Where spans go.
 
-    ours = {"service.name": "shelver", "service.version": distribution_version("shelver")}
+    Args:
+        endpoint: of the collector.
+        service: what spans say that they are of, unless `OTEL_*` variables say something else.
+        max_links: most links of a span; None for OpenTelemetry's own limit.
+
+    Raises:
+        SettingsError: OpenTelemetry is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+        from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingsError(
+            "SHELVER_TRACES_ENDPOINT needs OpenTelemetry: pip install 'shelver[tracing]'"
+        ) from error
+
+    ours = {"service.name": service, "service.version": distribution_version("shelver")}
     provider = TracerProvider(
         resource=Resource.create(ours).merge(OTELResourceDetector().detect()),
         span_limits=SpanLimits(max_links=max_links),
@@ -201,6 +209,14 @@ def _provider(endpoint: str, max_links: int) -> TracerProvider:
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
     return provider
+
+
+async def stop_spans(provider: TracerProvider) -> None:
+    """Send what is recorded; a collector that does not answer is given up after `FLUSH_SECONDS`."""
+    # A thread that the interpreter does not wait for: OpenTelemetry's own bound is 30 s.
+    flushing = Thread(target=provider.shutdown, name="last spans", daemon=True)
+    flushing.start()
+    await asyncio.to_thread(flushing.join, FLUSH_SECONDS)
 
 
 def _about(topic: str, operation: str) -> dict[str, Any]:
@@ -236,14 +252,16 @@ def _span_context(context: TraceContext) -> SpanContext:
     )
 
 
-def _as_parent(context: TraceContext) -> Context:
+def as_parent(context: TraceContext) -> Context:
+    """What a span that goes on from there is a child of."""
     from opentelemetry.context import Context
     from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
     return set_span_in_context(NonRecordingSpan(_span_context(context)), Context())
 
 
-def _as_headers(context: SpanContext) -> list[tuple[str, bytes]]:
+def as_headers(context: SpanContext) -> list[tuple[str, bytes]]:
+    """The headers of what a span has sent."""
     return TraceContext(
         f"{context.trace_id:032x}",
         f"{context.span_id:016x}",

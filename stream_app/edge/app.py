@@ -83,13 +83,20 @@ def _add_middleware(app: FastAPI, edge: Edge) -> None:
             CORSMiddleware,
             allow_origins=settings.gateway_allowed_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID", "traceparent"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "X-Request-ID",
+                "traceparent",
+                "tracestate",
+            ],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(
         Browsers, has_keys=edge.keys.are_needed, allowed_origins=settings.gateway_allowed_origins
     )
-    app.add_middleware(Requests, metrics=edge.metrics)
+    app.add_middleware(Requests, metrics=edge.metrics, tracing=edge.tracing)
 
 
 def _handle_errors(app: FastAPI) -> None:

@@ -11,7 +11,6 @@ from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPBearer
 
 from schemas.base import derived_id
-from schemas.trace_context import trace_headers
 from stream_app.edge.edge import Edge
 from stream_app.edge.keys import Client
 from stream_app.edge.problems import ProblemError
@@ -95,4 +94,4 @@ def new_id(request: Request, client: Client, number: int = 0) -> str:
 
 def trace_of(request: Request) -> list[tuple[str, bytes]]:
     """The trace context of a request, as headers of the records that it causes."""
-    return trace_headers([(name.decode("latin-1"), value) for name, value in request.headers.raw])
+    return list(request.state.trace)

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from stream_app.acls import Needs
 from stream_app.batching import Record
 from stream_app.brokers import connection
 from stream_app.edge.following import Follower
@@ -23,12 +22,13 @@ from stream_app.edge.reading import read_arrival
 from stream_app.edge.results import Results
 from stream_app.edge.sending import Sender
 from stream_app.edge.submitting import Submissions
+from stream_app.edge.tracing import build_request_tracing
 from stream_app.edge.training_options import quoted
 from stream_app.edge.training_runs import TrainingRuns
 from stream_app.health import HealthReport
 from stream_app.settings import EdgeSettings
 from stream_app.shop_pages.reading import ShopPages
-from stream_app.topics import ensure_topics
+from stream_app.topics import ensure_topics, gateway_needs
 
 __all__ = ["Edge"]
 
@@ -45,7 +45,8 @@ class Edge:
         on_fatal: called when the gateway cannot go on, with the reason.
 
     Raises:
-        SettingsError: keys or credentials cannot be used, or there are no keys where they are needed.
+        SettingsError: keys or credentials cannot be used, there are no keys where they are needed, or spans
+            are asked for without OpenTelemetry.
         RepositoryError: the URL of the model repository is not known.
     """
 
@@ -55,6 +56,7 @@ class Edge:
         self.settings = settings
         self.keys = load_keys(settings)
         self.metrics = EdgeMetrics()
+        self.tracing = build_request_tracing(settings)
         self.rates = RateLimits(settings.gateway_requests_per_second, settings.gateway_burst)
         self.places = Places(settings.gateway_max_requests)
         self.bodies = Bodies(settings.gateway_max_body_bytes, settings.gateway_max_buffered_bytes)
@@ -124,23 +126,11 @@ class Edge:
             await asyncio.wait({link})
             await self.listings.stop()
             await self.trainings.stop()
+            await self.tracing.stop()
 
     async def _link(self) -> None:
         settings = self.settings
-        needs = Needs.of(
-            reads=(
-                settings.category_assigned_topic,
-                settings.category_explained_topic,
-                settings.dead_letter_topic,
-                settings.product_listed_topic,
-            ),
-            writes=(
-                settings.product_listed_topic,
-                settings.explanation_requested_topic,
-                settings.category_corrected_topic,
-            ),
-        )
-        await ensure_topics(settings, self._connection, needs)
+        await ensure_topics(settings, self._connection, gateway_needs(settings))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.sender.run())
             tasks.create_task(self._follower.run())
@@ -166,6 +156,7 @@ class Edge:
             waiting=lambda: self.results.num_waiting,
             results=lambda: len(self.results),
             results_bytes=lambda: self.results.num_bytes,
+            results_limit_bytes=lambda: self.settings.gateway_results_bytes,
             connected=lambda: self.sender.is_connected,
         )
 

@@ -85,6 +85,9 @@ class EdgeMetrics:
             "shelver_gateway_rejections", "Requests turned away, by reason.", ("reason",), registry=registry
         )
         self._rejected = {reason: rejected.labels(reason) for reason in Rejection}
+        self._faults = Counter(
+            "shelver_gateway_faults", "Requests that a fault of the gateway ended.", registry=registry
+        )
         self._sent = Counter(
             "shelver_gateway_records_sent", "Records that the brokers have confirmed.", registry=registry
         )
@@ -104,6 +107,7 @@ class EdgeMetrics:
         waiting: Callable[[], int],
         results: Callable[[], int],
         results_bytes: Callable[[], int],
+        results_limit_bytes: Callable[[], int],
         connected: Callable[[], bool],
     ) -> None:
         """Take the gauges from what is there when they are read.
@@ -113,6 +117,7 @@ class EdgeMetrics:
             waiting: results that are waited for.
             results: that are kept.
             results_bytes: what these take.
+            results_limit_bytes: what these may take.
             connected: whether records are taken.
         """
         gauges: dict[str, tuple[str, Callable[[], int]]] = {
@@ -120,6 +125,7 @@ class EdgeMetrics:
             "waiters": ("Results that are waited for.", waiting),
             "results": ("Results that are kept.", results),
             "results_bytes": ("Bytes of the results that are kept.", results_bytes),
+            "results_limit_bytes": ("Most bytes of results that are kept.", results_limit_bytes),
             "connected": ("1 while the brokers take records, else 0.", connected),
         }
         for name, (description, value) in gauges.items():
@@ -141,6 +147,10 @@ class EdgeMetrics:
         reason = Rejection.of(status)
         if reason is not None:
             self._rejected[reason].inc()
+
+    def failed(self) -> None:
+        """Count a request that a fault of the gateway ended: no answer but 500, or one that broke off."""
+        self._faults.inc()
 
     def sent(self, num_records: int) -> None:
         """Count records that the brokers have confirmed."""

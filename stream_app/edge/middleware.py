@@ -18,6 +18,7 @@ from stream_app.edge.limits import Bodies, Places
 from stream_app.edge.metrics import OTHER, EdgeMetrics
 from stream_app.edge.problems import ProblemError, of_error, problem_response
 from stream_app.edge.settings import is_loopback
+from stream_app.edge.tracing import NO_REQUEST_SPANS, RequestTracing
 
 __all__ = ["Browsers", "Limits", "Requests"]
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "X-Request-ID"
 EVENT_STREAM: Final = "text/event-stream"
+OPERATIONS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Health and metrics, asked every few seconds: answered in any case, and no part of a trace."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,9 +36,10 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 class Requests:
     """The outermost layer: request ids, metrics, one log line for a fault, and no fault without an answer."""
 
-    def __init__(self, app: ASGIApp, *, metrics: EdgeMetrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: EdgeMetrics, tracing: RequestTracing) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -43,35 +47,50 @@ class Requests:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        scope.setdefault("state", {})["request_id"] = request_id
-        began = time.perf_counter()
-        answer = _Answer(send, request_id)
+        tracing = NO_REQUEST_SPANS if scope["path"] in OPERATIONS else self._tracing
+        with tracing.request(scope) as trace:
+            scope.setdefault("state", {}).update(request_id=request_id, trace=trace.headers)
+            answer = _Answer(send, request_id)
+            began = time.perf_counter()
+            try:
+                await self._answer(scope, receive, answer)
+            finally:
+                route = _template(scope)
+                seconds = None if answer.is_stream else time.perf_counter() - began
+                self._metrics.answered(route or OTHER, scope["method"], answer.status or 499, seconds)
+                trace.answered(route, answer.status, has_failed=answer.has_failed)
+                if answer.has_failed:
+                    self._metrics.failed()
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        request_id = scope["state"]["request_id"]
         try:
             await self._app(scope, receive, answer)
         except Exception as error:
             if not isinstance(error, ShelverError) or answer.status:
                 logger.exception("a request failed", extra={"request_id": request_id})
-            if not answer.status:
-                problem = of_error(error) if isinstance(error, ShelverError) else _fault()
-                await problem_response(problem, request_id)(scope, receive, answer)
-        finally:
-            seconds = None if answer.is_stream else time.perf_counter() - began
-            self._metrics.answered(_template(scope), scope["method"], answer.status or 499, seconds)
+            if answer.status:
+                answer.has_failed = True
+                return
+            problem = of_error(error) if isinstance(error, ShelverError) else _fault()
+            await problem_response(problem, request_id)(scope, receive, answer)
 
 
 class _Answer:
-    """Adds the request id to an answer, and notes its status."""
+    """Adds the request id to an answer, and notes its status and whether it is a fault of ours."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = request_id
         self.status = 0
         self.is_stream = False
+        self.has_failed = False
 
     async def __call__(self, message: Message) -> None:
         """Send a part of the answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.has_failed = self.status == 500
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
@@ -117,12 +136,7 @@ class Browsers:
 
 
 class Limits:
-    """Requests at once, and bytes of their bodies, counted as they stream in.
-
-    Health and metrics are answered in any case.
-    """
-
-    EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+    """Requests at once, and bytes of their bodies, counted as they stream in; not those of `OPERATIONS`."""
 
     def __init__(self, app: ASGIApp, *, places: Places, bodies: Bodies) -> None:
         self._app = app
@@ -131,7 +145,7 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or scope["path"] in self.EXEMPT:
+        if scope["type"] != "http" or scope["path"] in OPERATIONS:
             await self._app(scope, receive, send)
             return
         with self._places.place(), self._bodies.meter() as meter:
@@ -158,9 +172,10 @@ def _fault() -> ProblemError:
     return ProblemError(500, "internal", "a fault of the gateway; its log tells more under this request id")
 
 
-def _template(scope: Scope) -> str:
+def _template(scope: Scope) -> str | None:
+    """The template of the route that was taken; None for a path that is none."""
     route: Any = scope.get("route")
-    return str(getattr(route, "path", OTHER))
+    return getattr(route, "path", None)
 
 
 def _host(header: str) -> str:
