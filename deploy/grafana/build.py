@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from deploy.grafana.explanations import EXPLANATIONS
+from deploy.grafana.gateway import GATEWAY
 from deploy.grafana.host import HOST
 from deploy.grafana.latency import LATENCY
-from deploy.grafana.panels import SHARE, Dashboard, Panel, Row
+from deploy.grafana.panels import SHARE, Dashboard, Panel, Processes, Row
 from deploy.grafana.quality import QUALITY
 from deploy.grafana.throughput import THROUGHPUT
 
@@ -23,7 +24,7 @@ ALERTS_FILE = HERE.parent / "prometheus" / "alerts.yml"
 RUNBOOK_FILE = HERE.parents[1] / ".docs" / "runbook.md"
 DASHBOARDS_FOLDER = HERE / "dashboards"
 
-DASHBOARDS = (THROUGHPUT, LATENCY, QUALITY, EXPLANATIONS, HOST)
+DASHBOARDS = (THROUGHPUT, LATENCY, QUALITY, EXPLANATIONS, HOST, GATEWAY)
 RUNBOOK_UID = "shelver-runbook"
 WIDTH, NUMBER_HEIGHT, LINES_HEIGHT, ENTRY_HEIGHT = 24, 4, 8, 12
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -48,9 +49,10 @@ def runbook_link(alert: str) -> str:
     return f"/d/{RUNBOOK_UID}?viewPanel={alert_names().index(alert) + 1}"
 
 
-def in_grafana(expression: str) -> str:
-    """An expression with the selector of workers and the range that Grafana fills in."""
-    return expression.replace("@", 'instance=~"$instance"').replace("[~]", "[$__rate_interval]")
+def in_grafana(expression: str, processes: Processes) -> str:
+    """An expression with the selector of processes and the range that Grafana fills in."""
+    selector = f'instance=~"${processes.variable}"'
+    return expression.replace("@", selector).replace("[~]", "[$__rate_interval]")
 
 
 def built() -> dict[str, Json]:
@@ -75,9 +77,10 @@ def _page(dashboard: Dashboard) -> Json:
         )
         height = NUMBER_HEIGHT if all(panel.is_number for panel in row.panels) else LINES_HEIGHT
         for panel, place in zip(row.panels, _places(row, top + 1, height), strict=True):
-            panels.append({"id": len(panels) + 1, "gridPos": place, **_panel(panel)})
+            panels.append({"id": len(panels) + 1, "gridPos": place, **_panel(panel, dashboard.processes)})
         top += 1 + height
-    return _document(dashboard.uid, dashboard.title, dashboard.description, panels, [_DATASOURCE, _INSTANCE])
+    variables = [_DATASOURCE, _chosen(dashboard.processes)]
+    return _document(dashboard.uid, dashboard.title, dashboard.description, panels, variables)
 
 
 def _places(row: Row, top: int, height: int) -> Iterable[Json]:
@@ -89,7 +92,7 @@ def _place(left: int, top: int, width: int, height: int) -> Json:
     return {"x": left, "y": top, "w": width, "h": height}
 
 
-def _panel(panel: Panel) -> Json:
+def _panel(panel: Panel, processes: Processes) -> Json:
     kind = _number(panel) if panel.is_number else _lines(panel)
     return {
         "title": panel.title,
@@ -99,7 +102,7 @@ def _panel(panel: Panel) -> Json:
             {
                 "refId": chr(ord("A") + number),
                 "datasource": DATASOURCE,
-                "expr": in_grafana(query.expression),
+                "expr": in_grafana(query.expression, processes),
                 "legendFormat": query.legend,
                 "instant": panel.is_number,
                 "range": not panel.is_number,
@@ -185,18 +188,21 @@ _DATASOURCE = {
     "query": "prometheus",
     "current": {"text": "Prometheus", "value": "prometheus"},
 }
-_INSTANCE = {
-    "name": "instance",
-    "label": "Worker",
-    "type": "query",
-    "datasource": DATASOURCE,
-    "query": {"query": "label_values(shelver_build_info, instance)", "refId": "instance"},
-    "refresh": 2,
-    "sort": 1,
-    "multi": True,
-    "includeAll": True,
-    "current": {"text": ["All"], "value": ["$__all"]},
-}
+
+
+def _chosen(processes: Processes) -> Json:
+    return {
+        "name": processes.variable,
+        "label": processes.label,
+        "type": "query",
+        "datasource": DATASOURCE,
+        "query": {"query": f"label_values({processes.metric}, instance)", "refId": processes.variable},
+        "refresh": 2,
+        "sort": 1,
+        "multi": True,
+        "includeAll": True,
+        "current": {"text": ["All"], "value": ["$__all"]},
+    }
 
 
 def _document(

@@ -1,7 +1,7 @@
 """What is on the dashboards: rows of panels, each a question, its queries, and how the answer reads.
 
-In expressions `@` stands for the selector of the chosen workers, and `[~]` for a range that fits the scrape
-interval and the width of the panel.
+In expressions `@` stands for the selector of the chosen processes, workers or gateways, and `[~]` for a range
+that fits the scrape interval and the width of the panel.
 """
 
 from collections.abc import Sequence
@@ -55,6 +55,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Processes:
+    """What a page is about, and chosen from at its top.
+
+    Attributes:
+        label: what one is called.
+        variable: of Grafana; a name of its own, since links between pages hand variables on.
+        metric: that each of them has, and nothing else.
+    """
+
+    label: str
+    variable: str
+    metric: str
+
+
+WORKERS = Processes("Worker", "instance", "shelver_build_info")
+GATEWAYS = Processes("Gateway", "gateway", "shelver_gateway_connected")
+
+
+@dataclass(frozen=True)
 class Dashboard:
     """A page; its file is named after ``uid``."""
 
@@ -62,6 +81,7 @@ class Dashboard:
     title: str
     description: str
     rows: Sequence[Row]
+    processes: Processes = WORKERS
 
 
 def number(
@@ -84,12 +104,19 @@ def ratio(part: str, whole: str) -> str:
     return f"{part} / ({whole} > 0)"
 
 
-def quantiles(histogram: str, *quantiles: float, by: str = "") -> tuple[Query, ...]:
-    """Quantiles of a histogram, of all chosen workers together."""
+def quantiles(histogram: str, *quantiles: float, by: str = "", where: str = "") -> tuple[Query, ...]:
+    """Quantiles of a histogram, of all chosen processes together.
+
+    Args:
+        histogram: its name.
+        quantiles: from 0 to 1.
+        by: a label whose values are told apart.
+        where: further matchers of labels, each after a comma.
+    """
     labels, legend = (f"{by}, le", f"{{{{{by}}}}} ") if by else ("le", "")
     return tuple(
         Query(
-            f"histogram_quantile({quantile}, sum by ({labels}) (rate({histogram}_bucket{{@}}[~])))",
+            f"histogram_quantile({quantile}, sum by ({labels}) (rate({histogram}_bucket{{@{where}}}[~])))",
             f"{legend}p{quantile * 100:g}",
         )
         for quantile in quantiles

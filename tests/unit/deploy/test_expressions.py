@@ -1,21 +1,33 @@
 """Dashboards and alerts ask for metrics that there are; and the check of that finds what is wrong."""
 
+from collections.abc import Iterable
+
 import pytest
+from prometheus_client import Metric
 
 from stream_app.metrics import ServiceMetrics
 from tests.expressions import Expression, faults, metrics_in, of_alerts, of_dashboards
+from tests.unit.stream_app.edge.applications import application
 
 SUFFIXES = {"counter": "_total", "info": "_info"}
-KINDS = {
-    family.name + SUFFIXES.get(family.type, ""): "gauge" if family.type == "info" else family.type
-    for family in ServiceMetrics().registry.collect()
-}
+
+
+def kinds_of(families: Iterable[Metric]) -> dict[str, str]:
+    return {
+        family.name + SUFFIXES.get(family.type, ""): "gauge" if family.type == "info" else family.type
+        for family in families
+    }
+
+
+KINDS = kinds_of(ServiceMetrics().registry.collect())
+KINDS_OF_GATEWAYS = kinds_of(application().state.edge.metrics._registry.collect())
 
 
 @pytest.mark.parametrize("expression", [*of_dashboards(), *of_alerts()], ids=lambda each: each.place)
-def test_every_expression_asks_for_metrics_of_a_worker(expression: Expression) -> None:
+def test_every_expression_asks_for_metrics_of_a_worker_or_of_a_gateway(expression: Expression) -> None:
+    is_of_gateways = expression.place.startswith(("shelver-gateway:", "ShelverGateway"))
     assert metrics_in(expression.text)
-    assert not faults(expression.text, KINDS)
+    assert not faults(expression.text, KINDS_OF_GATEWAYS if is_of_gateways else KINDS)
 
 
 @pytest.mark.parametrize(

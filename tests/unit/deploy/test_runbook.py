@@ -14,7 +14,7 @@ import yaml
 
 from deploy.grafana import build
 from stream_app.cli import app
-from stream_app.settings import Settings
+from stream_app.settings import EdgeSettings, Settings
 from tests.shelver_commands import parse
 
 TEXT = build.RUNBOOK_FILE.read_text("utf-8")
@@ -81,7 +81,8 @@ def test_commands_of_kafka_have_the_options_they_have() -> None:
 def test_every_command_is_of_a_known_kind() -> None:
     assert {each.split()[0] for each in COMMANDS} == {"shelver", "curl", "docker", "kubectl", *KAFKA}
     assert {each for each in COMMANDS if each.startswith("curl")} == {
-        f"curl -s http://127.0.0.1:9102/{path}" for path in ("healthz", "readyz", "metrics")
+        *(f"curl -s http://127.0.0.1:9102/{path}" for path in ("healthz", "readyz", "metrics")),
+        *(f"curl -s http://127.0.0.1:8000/{path}" for path in ("healthz", "readyz")),
     }
 
 
@@ -106,7 +107,7 @@ class _NotReady(BaseHTTPRequestHandler):
 
 def test_settings_that_are_named_exist() -> None:
     named = set(re.findall(r"SHELVER_(\w+)", TEXT))
-    assert named <= {name.upper() for name in Settings.model_fields}
+    assert named <= {name.upper() for name in Settings.model_fields | EdgeSettings.model_fields}
 
 
 def test_panels_and_pages_that_are_named_exist() -> None:
