@@ -19,7 +19,10 @@ SCRAM_PASSWORD = "scr4m-s3cret of=the worker"
 PLAIN_PASSWORD = "pl41n-secret"
 MODULES = "org.apache.kafka.common.security"
 
-SCRAM_USERS = ("shelver", "publisher", "watcher", "replayer", "exporter", "newcomer", "stranger")
+SCRAM_USERS = (
+    *("shelver", "shelver-gateway", "publisher", "watcher", "replayer", "exporter"),
+    *("newcomer", "stranger"),
+)
 RESOURCES = {"topic": 2, "group": 3}
 OPERATIONS = {"Read": 3, "Write": 4, "Create": 5}
 

@@ -29,9 +29,10 @@ from stream_app.correction_export import ExportProgress, export_corrections
 from stream_app.errors import AccessError
 from stream_app.fetching import faust_credentials
 from stream_app.settings import load_settings
-from stream_app.topics import TopicSettings, ensure_topics, worker_needs
+from stream_app.topics import TopicSettings, ensure_topics, gateway_needs, worker_needs
 from tests.certificates import KEY_PASSWORD
 from tests.conftest import TopicNames
+from tests.integration.gateways import Gateway, HttpClient
 from tests.integration.secured_kafka import PLAIN_PASSWORD, SCRAM_PASSWORD, Acl, SecuredKafka, acls_of
 from tests.integration.workers import Topics, Worker, committed, listing, publish
 from tests.token_endpoint import CLIENT_SECRET, TokenEndpoint, token_endpoint
@@ -139,7 +140,7 @@ async def test_a_session_that_the_broker_ends_is_taken_up_with_a_new_token(
 async def test_a_worker_with_the_acls_of_the_readme_and_no_others_does_everything(
     secured: SecuredKafka, demo_repository: Path, tmp_path: Path
 ) -> None:
-    await secured.allow(*(acl for acl in ACLS if acl.user not in ("replayer", "exporter")))
+    await secured.allow(*(acl for acl in ACLS if acl.user not in ("replayer", "exporter", "shelver-gateway")))
     catalogue = write_catalogue(tmp_path / "catalogue.csv", 20)
     log = tmp_path / "worker.log"
     worker_settings = {**secured.settings("scram"), "log_level": "debug"}
@@ -413,3 +414,37 @@ async def test_corrections_are_exported_with_the_acls_of_the_readme_and_no_other
         await secured.allow(acl)
     await export_corrections(chosen, rows, ExportProgress())
     assert rows.read_bytes() == b""
+
+
+async def test_a_gateway_with_the_acls_of_the_readme_and_no_others_does_everything(
+    secured: SecuredKafka, demo_repository: Path, tmp_path: Path
+) -> None:
+    needed = [acl for acl in ACLS if acl.user == "shelver-gateway"]
+    assert len(needed) == 7
+    arguments = connection(settings(secured, "scram", username="shelver-gateway"))
+    for acl in needed:
+        with pytest.raises(AccessError, match=f"{acl.operation.upper()} on {acl.kind} {acl.name}"):
+            await ensure_topics(TOPICS, arguments, gateway_needs(TOPICS))
+        await secured.allow(acl)
+    worker_log, log = tmp_path / "worker.log", tmp_path / "gateway.log"
+    login = secured.settings("scram", username="shelver-gateway")
+    with (
+        Worker(secured.kafka.bootstrap, NAMES, demo_repository, log=worker_log) as worker,
+        Gateway("", NAMES, demo_repository, log=log, gateway_deadline_seconds=60, **login) as gateway,
+    ):
+        await worker.ready()
+        await gateway.ready()
+        async with HttpClient(gateway) as client:
+            product = {"event_id": "by-http", "product_id": "1", "title": "Lampe"}
+            answer = await client.post("/v1/products", {**product, "explain": True})
+            assert (answer.status, answer.body["status"]) == (200, "explained"), answer
+            listing = await client.get("/v1/products/by-http/listing")
+            assert (listing.status, listing.body["title"]) == (200, "Lampe"), listing
+            asked = {"request_id": "r-1", "product": {**product, "event_id": "asked"}}
+            assert (await client.post("/v1/explanations", asked)).status == 200
+            dead = await client.post("/v1/products", {"product_id": "2", "title": "<br>"})
+            assert (dead.status, dead.body["reason"]) == (422, "empty_listing"), dead
+            correction = {"product_id": "1", "event_id": "by-http", "category": {"code": 10}}
+            assert (await client.post("/v1/corrections", correction)).status == 202
+        assert await gateway.stop() == 0
+    assert not [secret for secret in SECRETS if secret in log.read_text()]

@@ -1,12 +1,14 @@
-"""The examples for Strimzi: the topics of the service, and a user who may do what the worker does."""
+"""The examples for Strimzi: the topics of the service, and users who may do what worker and gateway do."""
 
-from stream_app.acls import Needs, Operation
+from typing import Any
+
+from stream_app.acls import Operation
 from stream_app.settings import Settings
-from stream_app.topics import worker_needs
+from stream_app.topics import gateway_needs, worker_needs
 from tests.deployment import DEPLOY, manifests, topics
 
 TOPICS = manifests((DEPLOY / "strimzi" / "topics.yaml").read_text())
-(USER,) = manifests((DEPLOY / "strimzi" / "user.yaml").read_text())
+USERS = manifests((DEPLOY / "strimzi" / "user.yaml").read_text())
 
 
 def test_topics_are_those_of_the_service() -> None:
@@ -29,23 +31,34 @@ def test_listings_and_requests_have_as_many_partitions() -> None:
     assert len({topic["spec"]["partitions"] for topic in TOPICS}) == 1
 
 
-def test_the_user_may_do_what_the_worker_does_and_no_more() -> None:
-    settings = Settings()
-    acls = USER["spec"]["authorization"]["acls"]
+def allowed(user: dict[str, Any]) -> dict[tuple[str, str], set[Operation]]:
+    """What a user may do, by kind and name of the resource."""
+    acls = user["spec"]["authorization"]["acls"]
     assert {acl["resource"]["patternType"] for acl in acls} == {"literal"}
-    allowed = {
+    return {
         (acl["resource"]["type"], acl["resource"]["name"]): {
             Operation[operation.upper()] for operation in acl["operations"]
         }
         for acl in acls
     }
-    needs: Needs = worker_needs(settings, settings.group, searches_categories=True)
-    assert allowed == {
+
+
+def test_users_may_do_what_worker_and_gateway_do_and_no_more() -> None:
+    settings = Settings()
+    worker, gateway = USERS
+    assert [user["metadata"]["name"] for user in USERS] == ["shelver", "shelver-gateway"]
+    needs = worker_needs(settings, settings.group, searches_categories=True)
+    assert allowed(worker) == {
         **{("topic", name): set(operations) for name, operations in needs.topics.items()},
         ("group", settings.group): {Operation.READ},
     }
+    of_gateway = gateway_needs(settings)
+    assert of_gateway.group is None
+    assert allowed(gateway) == {
+        ("topic", name): set(operations) for name, operations in of_gateway.topics.items()
+    }
 
 
-def test_the_user_logs_in_as_the_worker_can() -> None:
-    assert USER["kind"] == "KafkaUser"
-    assert USER["spec"]["authentication"] == {"type": "scram-sha-512"}
+def test_the_users_log_in_as_worker_and_gateway_can() -> None:
+    assert {user["kind"] for user in USERS} == {"KafkaUser"}
+    assert all(user["spec"]["authentication"] == {"type": "scram-sha-512"} for user in USERS)

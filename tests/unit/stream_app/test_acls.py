@@ -12,7 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from stream_app.acl_requests import TopicsRequest
 from stream_app.acls import ALL_OPERATIONS, Needs, Operation, TopicAccess, missing, operations_of, told
 from stream_app.errors import FatalError
-from stream_app.topics import TopicSettings, worker_needs
+from stream_app.topics import TopicSettings, gateway_needs, worker_needs
 
 READ, WRITE = Operation.READ, Operation.WRITE
 
@@ -36,6 +36,21 @@ def test_a_worker_needs_each_operation_on_the_topics_it_uses_that_way() -> None:
 def test_categories_are_only_read_to_find_events() -> None:
     needs = worker_needs(TopicSettings(), "shelver", searches_categories=False)
     assert needs.topics["category-assigned"] == {WRITE}
+
+
+def test_a_gateway_writes_what_workers_read_reads_what_they_write_and_joins_no_group() -> None:
+    worker = worker_needs(TopicSettings(), "shelver", searches_categories=False)
+    gateway = gateway_needs(TopicSettings())
+    assert gateway.group is None
+    assert gateway.topics == {
+        "product-listed": {READ, WRITE},
+        "explanation-requested": {WRITE},
+        "category-corrected": {WRITE},
+        "category-assigned": {READ},
+        "category-explained": {READ},
+        "product-listed.dead-letter": {READ},
+    }
+    assert all(READ in worker.topics[name] for name, needed in gateway.topics.items() if WRITE in needed)
 
 
 @pytest.mark.parametrize(
