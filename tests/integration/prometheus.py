@@ -1,6 +1,7 @@
-"""A real Prometheus with the committed configuration and alerts, pointed at a worker of a test."""
+"""A real Prometheus with the committed configuration and alerts, pointed at the processes of a test."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -36,12 +37,12 @@ class Prometheus:
 
     Args:
         folder: for its configuration, its data and its log.
-        targets: `host:port` of the workers that it scrapes.
+        targets: ports of what it scrapes, by job.
     """
 
-    def __init__(self, folder: Path, targets: Iterable[str]) -> None:
+    def __init__(self, folder: Path, targets: Mapping[str, int]) -> None:
         self._folder = folder
-        self._targets = list(targets)
+        self._targets = targets
         self._address = f"127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -77,9 +78,11 @@ class Prometheus:
         config: dict[str, Any] = yaml.safe_load(CONFIG.read_text("utf-8"))
         config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(ALERTS)]
-        (scrape,) = config["scrape_configs"]
-        del scrape["dns_sd_configs"]
-        scrape |= {"scrape_timeout": "1s", "static_configs": [{"targets": self._targets}]}
+        assert {scrape["job_name"] for scrape in config["scrape_configs"]} == self._targets.keys()
+        for scrape in config["scrape_configs"]:
+            del scrape["dns_sd_configs"]
+            targets = [f"127.0.0.1:{self._targets[scrape['job_name']]}"]
+            scrape |= {"scrape_timeout": "1s", "static_configs": [{"targets": targets}]}
         return config
 
     def get(self, path: str, **parameters: str) -> Any:
@@ -102,12 +105,12 @@ class Prometheus:
         return result
 
     def ready(self) -> None:
-        """Wait until it has scraped a worker."""
+        """Wait until it has scraped all of them."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             assert time.monotonic() < deadline, (self._folder / "prometheus.log").read_text()[-2000:]
             try:
-                if self.ask("shelver_build_info"):
+                if len(self.ask("up == 1")) == len(self._targets):
                     return
             except OSError:
                 pass
@@ -135,7 +138,7 @@ class Prometheus:
 
 def filled(expression: str) -> str:
     """An expression with the variables of Grafana filled in."""
-    return expression.replace("$__rate_interval", RANGE).replace("$instance", ".+")
+    return re.sub(r"\$(instance|gateway)\b", ".+", expression.replace("$__rate_interval", RANGE))
 
 
 def promtool(*arguments: str, text: str | None = None) -> str:

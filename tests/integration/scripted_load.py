@@ -1,4 +1,4 @@
-"""Everything that a worker may meet, a little of each, again and again: what dashboards are drawn under."""
+"""Everything that a worker and a gateway may meet, a little of each: what dashboards are drawn under."""
 
 import asyncio
 import base64
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schemas.catalogue import CatalogueRow, read_catalogue
 from tests.integration.explanations import product, request
+from tests.integration.gateways import Gateway, HttpClient
 from tests.integration.workers import Sent, Topics, listing, publish
 
 TICK_SECONDS = 0.25
@@ -101,3 +102,44 @@ async def running(load: Load, texts_per_second: float = 40.0) -> AsyncIterator[N
     finally:
         enough.set()
         await task
+
+
+@asynccontextmanager
+async def asking(gateway: Gateway, rows: Sequence[CatalogueRow], num_clients: int = 3) -> AsyncIterator[None]:
+    """Clients of a gateway that ask one thing after another as long as the block lasts."""
+    enough = asyncio.Event()
+    numbers = itertools.count()
+
+    async def ask() -> None:
+        async with HttpClient(gateway) as client:
+            while not enough.is_set():
+                number = next(numbers)
+                method, path, body = _asked(number, rows[number % len(rows)].title)
+                await client.ask(method, path, **({} if body is None else {"json": body}))
+                await asyncio.sleep(TICK_SECONDS / 4)
+
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(num_clients):
+            clients.create_task(ask())
+        try:
+            yield
+        finally:
+            enough.set()
+
+
+def _asked(number: int, title: str) -> tuple[str, str, object]:
+    """Mostly products; questions, corrections, what does not wait, and what is turned away."""
+    product_id = str(number)
+    listed = {"product_id": product_id, "title": f"{title} {number}"}
+    odd: dict[int, tuple[str, str, object]] = {
+        0: ("POST", "/v1/products?wait=0", listed),
+        1: ("POST", "/v1/products", listed | {"explain": True}),
+        2: ("POST", "/v1/explanations", {"product": listed | {"event_id": f"asked-{number}"}}),
+        3: ("POST", "/v1/corrections", {"product_id": product_id, "category": {"code": 10}}),
+        4: ("POST", "/v1/products", {"products": [listed, {}]}),
+        5: ("POST", "/v1/products", {"title": title}),
+        6: ("GET", f"/v1/products/never-{number}", None),
+        7: ("GET", "/v1/live", None),
+        8: ("POST", "/api/v1/predict/text", {"text": title or "Lampe"}),
+    }
+    return odd.get(number % 30, ("POST", "/v1/products", listed))

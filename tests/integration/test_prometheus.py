@@ -1,4 +1,4 @@
-"""Dashboards and alerts against a real Prometheus that scrapes a real worker at work."""
+"""Dashboards and alerts against a real Prometheus that scrapes a real worker and a real gateway at work."""
 
 import asyncio
 import re
@@ -9,11 +9,13 @@ from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
+from deploy.grafana.panels import GATEWAYS, WORKERS
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.expressions import ALERTS, Expression, faults, metrics_in, of_alerts, of_dashboards
+from tests.integration.gateways import Gateway
 from tests.integration.prometheus import CONFIG, Prometheus, labels_of, needs_prometheus, promtool
-from tests.integration.scripted_load import Load, running
+from tests.integration.scripted_load import Load, asking, running
 from tests.integration.workers import Topics, Worker
 from tests.picture_server import PUBLIC, PictureServer, allowing, response
 from tests.pictures import USABLE
@@ -23,7 +25,7 @@ PROMETHEUS_3 = (
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
 NUM_FOR_DRIFT = 600
-MAX_SERIES = 500
+MAX_SERIES, MAX_SERIES_OF_A_GATEWAY = 500, 800
 
 pytestmark = needs_prometheus
 
@@ -70,11 +72,13 @@ async def test_every_panel_and_alert_has_its_data(
                 shadow_share=1.0,
                 **allowing(PUBLIC),
             ) as worker,
-            Prometheus(tmp_path, [f"127.0.0.1:{worker.port}"]) as prometheus,
+            Gateway(kafka.bootstrap, topics, demo_repository, log=tmp_path / "gateway.log") as gateway,
+            Prometheus(tmp_path, {"shelver": worker.port, "shelver-gateway": gateway.port}) as prometheus,
         ):
             await worker.ready()
+            await gateway.ready()
             await asyncio.to_thread(prometheus.ready)
-            async with running(load):
+            async with running(load), asking(gateway, load.rows):
                 judged = [each for alert in of_alerts() for each in selectors_in(alert)]
                 assert await until_data(prometheus, [*of_dashboards(), *judged], 90) == []
                 renamed = Expression("a renamed metric", "sum(rate(shelver_assigned_categories_total[10s]))")
@@ -82,7 +86,10 @@ async def test_every_panel_and_alert_has_its_data(
                 await _until_evaluated(prometheus)
                 _check_rules(prometheus)
             _check_kinds(prometheus)
-            _check_exposition(worker)
+            _check_chosen_at_the_top(prometheus)
+            _check_exposition(worker, "shelver_confidence", MAX_SERIES)
+            _check_exposition(gateway, "shelver_gateway_request_seconds", MAX_SERIES_OF_A_GATEWAY)
+            assert await gateway.stop() == 0
             assert await worker.stop() == 0
 
 
@@ -112,18 +119,27 @@ def _check_kinds(prometheus: Prometheus) -> None:
     assert {each["lane"] for each in partitions} == {"listings", "explanations", "corrections"}
 
 
-def _check_exposition(worker: Worker) -> None:
-    status, plain = worker.get("/metrics")
+def _check_chosen_at_the_top(prometheus: Prometheus) -> None:
+    """A page of workers offers workers, and that of gateways gateways."""
+    offered = {
+        each.label: {found["job"] for found in labels_of(prometheus.ask(each.metric))}
+        for each in (WORKERS, GATEWAYS)
+    }
+    assert offered == {"Worker": {"shelver"}, "Gateway": {"shelver-gateway"}}
+
+
+def _check_exposition(process: Worker, family: str, most_series: int) -> None:
+    status, plain = process.get("/metrics")
     assert status == 200
     assert not promtool("check", "metrics", text=plain)
     series = [line for line in plain.splitlines() if not line.startswith("#")]
-    assert len(series) <= MAX_SERIES
-    address, accept = f"http://127.0.0.1:{worker.port}/metrics", {"Accept": PROMETHEUS_3}
+    assert len(series) <= most_series
+    address, accept = f"http://127.0.0.1:{process.port}/metrics", {"Accept": PROMETHEUS_3}
     asked = urllib.request.Request(address, headers=accept)
     with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         families = parse_openmetrics(answer.read().decode())  # type: ignore[no-untyped-call]
-        assert "shelver_confidence" in {family.name for family in families}
+        assert family in {each.name for each in families}
 
 
 def test_configuration_and_alerts_are_sound_and_each_alert_fires_on_what_it_is_for() -> None:

@@ -1,4 +1,4 @@
-"""Draw the dashboards, laid out as in Grafana, with what Prometheus scraped from a worker under load.
+"""Draw the dashboards, laid out as in Grafana, with what Prometheus scraped from worker and gateway under load.
 
 uv run python -m tests.perf.dashboards REPOSITORY NAME CATALOGUE FOLDER [--minutes 4]
 
@@ -27,8 +27,9 @@ from PIL import Image
 
 from stream_app.broker import EmbeddedBroker
 from tests.expressions import DASHBOARDS
+from tests.integration.gateways import Gateway
 from tests.integration.prometheus import Prometheus
-from tests.integration.scripted_load import Load, running
+from tests.integration.scripted_load import Load, asking, running
 from tests.integration.workers import Topics, Worker
 from tests.picture_server import PUBLIC, PictureServer, allowing, response
 from tests.pictures import USABLE
@@ -59,7 +60,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where the pictures go, one for each dashboard.")],
     minutes: Annotated[float, typer.Option(help="How long the load lasts.")] = 4.0,
 ) -> None:
-    """Run a worker under load and draw each dashboard into a PNG file."""
+    """Run a worker and a gateway under load and draw each dashboard into a PNG file."""
     asyncio.run(_measure(repository, name, catalogue, folder, minutes))
 
 
@@ -75,12 +76,16 @@ async def _measure(repository: Path, name: str, catalogue: Path, folder: Path, m
             **allowing(PUBLIC),
         }
         worker = Worker(kafka.bootstrap, topics, repository, log=log, **settings)
+        gateway_log = Path(temporary) / "gateway.log"
+        gateway = Gateway(kafka.bootstrap, topics, repository, log=gateway_log, topic_partitions=4)
+        ports = {"shelver": worker.port, "shelver-gateway": gateway.port}
         async with PictureServer(response(USABLE["jpeg"][0])) as shop:
-            with worker, Prometheus(Path(temporary), [f"127.0.0.1:{worker.port}"]) as prometheus:
+            with worker, gateway, Prometheus(Path(temporary), ports) as prometheus:
                 await worker.ready()
+                await gateway.ready()
                 load = Load.of(kafka.bootstrap, topics, catalogue, shop.url(""))
                 started = time.time()
-                async with running(load, TEXTS_PER_SECOND):
+                async with running(load, TEXTS_PER_SECOND), asking(gateway, load.rows):
                     await asyncio.sleep(30 * minutes)
                     await load.texts(BURST)
                     await asyncio.sleep(30 * minutes)
