@@ -73,18 +73,17 @@ async def test_without_spans_records_carry_the_context_of_the_client(
 async def test_with_spans_records_carry_the_context_of_their_request(
     kafka: EmbeddedBroker, topics: Topics, tmp_path: Path
 ) -> None:
-    with collecting() as collector:
-        with Gateway(
-            kafka.bootstrap,
-            topics,
-            tmp_path / "none",
-            log=tmp_path / "log",
-            traces_endpoint=collector.endpoint,
-        ) as gateway:
-            await gateway.ready()
-            await ask(gateway)
-            assert gateway.get("/metrics")[0] == 200
-            assert await gateway.stop() == 0
+    log = tmp_path / "log"
+    with (
+        collecting() as collector,
+        Gateway(
+            kafka.bootstrap, topics, tmp_path / "none", log=log, traces_endpoint=collector.endpoint
+        ) as gateway,
+    ):
+        await gateway.ready()
+        await ask(gateway)
+        assert gateway.get("/metrics")[0] == 200
+        assert await gateway.stop() == 0
     spans = {span.name: span for span in collector.spans}
     assert set(spans) == {
         "POST /v1/products",

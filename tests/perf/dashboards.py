@@ -1,4 +1,4 @@
-"""Draw the dashboards, laid out as in Grafana, with what Prometheus scraped from worker and gateway under load.
+"""Draw the dashboards, laid out as in Grafana, with what Prometheus scraped of worker and gateway under load.
 
 uv run python -m tests.perf.dashboards REPOSITORY NAME CATALOGUE FOLDER [--minutes 4]
 
