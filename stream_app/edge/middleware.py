@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.errors import ShelverError
@@ -66,6 +67,8 @@ class Requests:
         request_id = scope["state"]["request_id"]
         try:
             await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            return  # nobody is there to be answered, and nothing is wrong here
         except Exception as error:
             if not isinstance(error, ShelverError) or answer.status:
                 logger.exception("a request failed", extra={"request_id": request_id})

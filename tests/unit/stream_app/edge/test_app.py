@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -83,6 +84,36 @@ async def test_a_fault_is_answered_without_its_internals_and_logged(caplog: pyte
     assert answer.headers["x-request-id"] == "mine-1"
     (record,) = (each for each in caplog.records if each.name.startswith("stream_app.edge"))
     assert record.__dict__["request_id"] == "mine-1"
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"multipart/form-data; boundary=x"])
+async def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_fault(
+    content_type: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application()
+    pieces = iter([{"type": "http.request", "body": b"--x", "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive() -> Any:
+        return next(pieces)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/products",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", content_type)],
+    }
+    await app(scope, receive, send)
+    assert not sent
+    assert not caplog.records
+    async with asked(app) as client:
+        metrics = (await client.get("/metrics")).text
+    assert 'route="/v1/products",status="499"} 1.0' in metrics
+    assert "shelver_gateway_faults_total 0.0" in metrics
 
 
 @pytest.mark.parametrize("told", ["a b", "x" * 129, "\x01", ""])
