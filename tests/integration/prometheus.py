@@ -1,7 +1,6 @@
 """A real Prometheus with the committed configuration and alerts, pointed at the processes of a test."""
 
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -15,6 +14,7 @@ from typing import Any, Self
 import pytest
 import yaml
 
+from deploy.grafana.panels import GATEWAYS, WORKERS
 from stream_app.broker_config import free_port
 from stream_app.process_guard import guarded
 from tests.expressions import ALERTS, DEPLOY, Expression
@@ -23,6 +23,9 @@ CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
 PATIENCE_SECONDS = 60.0
 RANGE = "10s"
 """What Grafana would choose for `$__rate_interval`, with a scrape each second."""
+
+CHOSEN = {WORKERS: "shelver", GATEWAYS: "shelver-gateway"}
+"""The job of what a page is about."""
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None,
@@ -81,9 +84,18 @@ class Prometheus:
         assert {scrape["job_name"] for scrape in config["scrape_configs"]} == self._targets.keys()
         for scrape in config["scrape_configs"]:
             del scrape["dns_sd_configs"]
-            targets = [f"127.0.0.1:{self._targets[scrape['job_name']]}"]
+            targets = [self._address_of(scrape["job_name"])]
             scrape |= {"scrape_timeout": "1s", "static_configs": [{"targets": targets}]}
         return config
+
+    def _filled(self, expression: str) -> str:
+        """An expression with the variables of Grafana filled in: all of the processes that a page offers."""
+        for processes, job in CHOSEN.items():
+            expression = expression.replace(f"${processes.variable}", self._address_of(job))
+        return expression.replace("$__rate_interval", RANGE)
+
+    def _address_of(self, job: str) -> str:
+        return f"127.0.0.1:{self._targets[job]}"
 
     def get(self, path: str, **parameters: str) -> Any:
         """The `data` of an answer of its API."""
@@ -93,13 +105,17 @@ class Prometheus:
 
     def ask(self, expression: str) -> list[Series]:
         """The series that an expression has now; variables of Grafana are filled in."""
-        result: list[Series] = self.get("query", query=filled(expression))["result"]
+        result: list[Series] = self.get("query", query=self._filled(expression))["result"]
         return result
 
     def ask_over(self, expression: str, start: float, end: float, step_seconds: float) -> list[Series]:
         """The series of an expression between two times, in seconds since the epoch."""
         found = self.get(
-            "query_range", query=filled(expression), start=f"{start}", end=f"{end}", step=f"{step_seconds}"
+            "query_range",
+            query=self._filled(expression),
+            start=f"{start}",
+            end=f"{end}",
+            step=f"{step_seconds}",
         )
         result: list[Series] = found["result"]
         return result
@@ -134,11 +150,6 @@ class Prometheus:
             for each in expressions
             if all(series["value"][1] == "NaN" for series in self.ask(each.text))
         ]
-
-
-def filled(expression: str) -> str:
-    """An expression with the variables of Grafana filled in."""
-    return re.sub(r"\$(instance|gateway)\b", ".+", expression.replace("$__rate_interval", RANGE))
 
 
 def promtool(*arguments: str, text: str | None = None) -> str:

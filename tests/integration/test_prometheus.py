@@ -9,12 +9,11 @@ from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from deploy.grafana.panels import GATEWAYS, WORKERS
 from stream_app.broker import EmbeddedBroker
 from tests.conftest import CreateTopics, TopicNames
 from tests.expressions import ALERTS, Expression, faults, metrics_in, of_alerts, of_dashboards
 from tests.integration.gateways import Gateway
-from tests.integration.prometheus import CONFIG, Prometheus, labels_of, needs_prometheus, promtool
+from tests.integration.prometheus import CHOSEN, CONFIG, Prometheus, labels_of, needs_prometheus, promtool
 from tests.integration.scripted_load import Load, asking, running
 from tests.integration.workers import Topics, Worker
 from tests.picture_server import PUBLIC, PictureServer, allowing, response
@@ -121,11 +120,8 @@ def _check_kinds(prometheus: Prometheus) -> None:
 
 def _check_chosen_at_the_top(prometheus: Prometheus) -> None:
     """A page of workers offers workers, and that of gateways gateways."""
-    offered = {
-        each.label: {found["job"] for found in labels_of(prometheus.ask(each.metric))}
-        for each in (WORKERS, GATEWAYS)
-    }
-    assert offered == {"Worker": {"shelver"}, "Gateway": {"shelver-gateway"}}
+    for processes, job in CHOSEN.items():
+        assert {each["job"] for each in labels_of(prometheus.ask(processes.metric))} == {job}
 
 
 def _check_exposition(process: Worker, family: str) -> None:
