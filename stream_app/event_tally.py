@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,8 @@ class EventTally:
         self._published_ms: dict[str, int] = {}
         self._assigned_ms: dict[str, int] = {}
         self._dead_letter_ms: dict[str, int] = {}
-        self._num_outputs = 0
-        self._last_output_ms = 0
+        self._num_outputs: Counter[str] = Counter()
+        self._last_output_ms: dict[str, int] = {}
 
     def published(self, source: str, timestamp_ms: int) -> None:
         """Take note of an event that the brokers confirmed, with their timestamp."""
@@ -71,23 +72,24 @@ class EventTally:
 
     @property
     def num_answered(self) -> int:
-        """Events that have an output so far."""
-        return len(self._assigned_ms.keys() | self._dead_letter_ms.keys())
+        """Of these, how many have an output so far."""
+        return len(self._published_ms.keys() & self._num_outputs.keys())
 
     def summary(self) -> TallySummary:
-        """Count everything; outputs of events that were not published here count only as duplicates."""
+        """Count everything but outputs of events that somebody else published."""
         published = self._published_ms.keys()
         assigned = published & self._assigned_ms.keys()
         dead = (published & self._dead_letter_ms.keys()) - assigned
         latencies = [latency for source in published if (latency := self.latency_ms(source)) is not None]
         first_ms = min(self._published_ms.values(), default=0)
-        seconds = max(0.0, (self._last_output_ms - first_ms) / 1000) if latencies else 0.0
+        last_ms = max((self._last_output_ms.get(source, 0) for source in published), default=0)
+        seconds = max(0.0, (last_ms - first_ms) / 1000) if latencies else 0.0
         return TallySummary(
             published=len(published),
             assigned=len(assigned),
             dead_lettered=len(dead),
             lost=len(published) - len(assigned) - len(dead),
-            duplicates=self._num_outputs - self.num_answered,
+            duplicates=sum(max(0, self._num_outputs[source] - 1) for source in published),
             seconds=seconds,
             events_per_second=len(latencies) / seconds if seconds else 0.0,
             p50_ms=percentile(latencies, 0.5),
@@ -95,8 +97,8 @@ class EventTally:
         )
 
     def _take(self, outputs: dict[str, int], source: str, timestamp_ms: int) -> None:
-        self._num_outputs += 1
-        self._last_output_ms = max(self._last_output_ms, timestamp_ms)
+        self._num_outputs[source] += 1
+        self._last_output_ms[source] = max(self._last_output_ms.get(source, 0), timestamp_ms)
         outputs.setdefault(source, timestamp_ms)
 
 

@@ -52,8 +52,13 @@ def test_an_output_may_be_seen_before_its_confirmation() -> None:
 def test_an_output_of_somebody_elses_event_answers_none_of_ours() -> None:
     tally = EventTally()
     tally.published("listed-0-0", 10)
-    tally.assigned("listed-0-7", 30)
-    assert tally.summary().lost == 1
+    tally.published("listed-0-1", 20)
+    tally.assigned("listed-0-0", 1_010)
+    for _ in range(2):
+        tally.assigned("listed-0-7", 90_000)
+    assert (tally.num_published, tally.num_answered) == (2, 1)
+    summary = tally.summary()
+    assert (summary.lost, summary.duplicates, summary.seconds) == (1, 0, 1.0)
 
 
 def test_nothing_published_is_nothing_lost() -> None:
@@ -78,7 +83,9 @@ def test_the_parts_add_up_to_what_was_published(
         tally.dead_lettered(str(number), 5)
     summary = tally.summary()
     assert summary.assigned + summary.dead_lettered + summary.lost == summary.published == len(published)
-    assert summary.duplicates == len(assigned) + len(dead) - len({*assigned, *dead})
+    ours = [number for number in (*assigned, *dead) if number in published]
+    assert summary.duplicates == len(ours) - len(set(ours))
+    assert tally.num_answered == summary.assigned + summary.dead_lettered
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (1.0, 100.0)])
