@@ -52,7 +52,7 @@ def fetch_error(error: Exception, address: URL) -> FetchError:
     """Say what an exception of the way to a body means."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, BlockedAddressError):
-        return FetchError(FetchReason.BLOCKED, f"{origin(address)} leads to {cause}")
+        return FetchError(FetchReason.BLOCKED, f"{origin(address)} is {cause}")
     reasons = (
         (TimeoutError, FetchReason.TIMEOUT, "did not answer in time"),
         (aiohttp.ClientPayloadError, FetchReason.TRUNCATED, "ended before its body did"),
