@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from uuid import uuid4
 
 import streamlit as st
@@ -13,7 +14,7 @@ from schemas.base import CategoryCode
 from schemas.explanations import CategoryExplained
 from stream_app.console import session
 from stream_app.console.answers import PENDING, Category, ExplanationAnswer, ProductAnswer
-from stream_app.console.client import GatewayError
+from stream_app.console.client import GatewayClient, GatewayError
 from stream_app.console.pictures import blank, thumbnail
 from stream_app.console.problems import asked, attempt, refusal, show_error, show_refusal
 from stream_app.console.results import category_name, show_category
@@ -21,6 +22,8 @@ from stream_app.console.text import plain
 from stream_app.explanation_markup import STYLE, explanation_markup
 
 __all__ = ["page"]
+
+T = TypeVar("T")
 
 MIN_EVALUATIONS: Final = 50
 MAX_EVALUATIONS: Final = 1_000
@@ -150,13 +153,25 @@ def _show_pending(trial: _Trial, deadline_seconds: float) -> None:
         " `shelver worker` runs; nothing is lost in the meantime.",
         title="No category yet",
     )
-    if st.button("Ask again", key=f"again_{trial.event_id}"):
-        gateway = session.gateway()
-        with attempt("again"), st.spinner("Waiting for a worker ..."):
-            trial.answer = gateway.product(trial.event_id, wait_seconds=deadline_seconds)
-        if refusal("again") is None:
-            st.rerun()
-        show_refusal("again")
+    again = _asked_again(
+        f"again_{trial.event_id}",
+        lambda gateway: gateway.product(trial.event_id, wait_seconds=deadline_seconds),
+    )
+    if again is not None:
+        trial.answer = again
+        st.rerun()
+
+
+def _asked_again(key: str, ask: Callable[[GatewayClient], T]) -> T | None:
+    """What the gateway answers now, where the visitor has pressed the button that asks it."""
+    if not st.button("Ask again", key=key):
+        return None
+    answer = None
+    gateway = session.gateway()
+    with attempt("again"), st.spinner("Waiting for a worker ..."):
+        answer = ask(gateway)
+    show_refusal("again")
+    return answer
 
 
 def _explain(trial: _Trial, assigned: CategoryAssigned, max_wait_seconds: float) -> None:
@@ -204,13 +219,13 @@ def _ask(trial: _Trial, category: CategoryCode, max_evaluations: int | None, max
 def _show_explanation(trial: _Trial, answer: ExplanationAnswer, max_wait_seconds: float) -> None:
     if answer.explained is None:
         st.warning("No worker has explained it yet.", title="No explanation yet")
-        if st.button("Ask again", key=f"explain_again_{answer.request_id}"):
-            gateway = session.gateway()
-            with attempt("again"), st.spinner("A worker looks into it ..."):
-                trial.explanation = gateway.explanation(answer.request_id, wait_seconds=max_wait_seconds)
-            if refusal("again") is None:
-                st.rerun()
-            show_refusal("again")
+        again = _asked_again(
+            f"explain_again_{answer.request_id}",
+            lambda gateway: gateway.explanation(answer.request_id, wait_seconds=max_wait_seconds),
+        )
+        if again is not None:
+            trial.explanation = again
+            st.rerun()
         return
     explained = answer.explained
     markup = explanation_markup(explained, (trial.title, trial.description), _picture(trial, explained))
