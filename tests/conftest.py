@@ -140,8 +140,11 @@ def sample_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_repository(sample_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with the demo's model, ``demo@champion``, trained once for the same code."""
+def demo_repository(sample_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A model repository with the demo's model, ``demo@champion``, trained once for the same code.
+
+    It is everybody's: whoever trains or promotes takes a copy.
+    """
     from models.cache_dir import default_cache_dir
     from models.files import staged_folder
     from training.run import compose_config, train
@@ -153,7 +156,13 @@ def demo_repository(sample_catalogue: Path, tmp_path_factory: pytest.TempPathFac
             train(compose_config([*experiment, f"repository='{staging / 'repository'}'"]))
     repository = tmp_path_factory.mktemp("demo") / "repository"
     shutil.copytree(cached / "repository", repository)
-    return repository
+    before = _digests(repository)
+    yield repository
+    assert _digests(repository) == before, "a test has changed the repository that is everybody's"
+
+
+def _digests(folder: Path) -> dict[Path, bytes]:
+    return {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*") if path.is_file()}
 
 
 def _training_code_digest() -> str:
