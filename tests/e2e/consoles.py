@@ -4,17 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from stream_app.broker_config import free_port
 from tests.integration.gateways import SHELVER
 from tests.integration.workers import Topics, Worker
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 PATIENCE_MS = 60_000
@@ -48,17 +46,17 @@ class Console(Worker):
 
 
 @contextmanager
-def browser() -> Iterator["Browser"]:
+def browser() -> Iterator[Browser]:
     """A headless Chromium; the test is skipped where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
+        # It is a package of the system, which nothing of Python's can bring along; `.ci/run` installs it.
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
 @contextmanager
-def visitor(chromium: "Browser", url: str, **options: Any) -> Iterator["Page"]:
+def visitor(chromium: Browser, url: str, **options: Any) -> Iterator[Page]:
     """A page of a visitor of their own, who is shown only what the console itself serves."""
     with chromium.new_context(**options) as context:
         page = context.new_page()

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from schemas.catalogue import read_catalogue
 from stream_app.broker import EmbeddedBroker
@@ -28,13 +29,6 @@ from tests.integration.workers import Topics, Worker
 from tests.picture_server import PUBLIC, PictureServer, allowing, response
 from tests.pictures import plain, saved
 
-pytest.importorskip("streamlit", reason="the extra `console` is not installed")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
-
-expect = sync_api.expect
 expect.set_options(timeout=PATIENCE_MS)
 
 SHOP_PAGE = (
@@ -79,7 +73,7 @@ def stack(
 
 
 @pytest.fixture(scope="module")
-def chromium(stack: object) -> Iterator["Browser"]:
+def chromium(stack: object) -> Iterator[Browser]:
     assert stack
     with browser() as chromium:
         yield chromium
@@ -96,7 +90,7 @@ def console(stack: tuple[Gateway, Console, Topics]) -> Console:
 
 
 @pytest.fixture
-def page(chromium: "Browser", console: Console) -> Iterator["Page"]:
+def page(chromium: Browser, console: Console) -> Iterator[Page]:
     with visitor(chromium, console.url) as page:
         yield page
 
@@ -144,7 +138,7 @@ def pages_of_a_shop() -> Iterator[PictureServer]:
         loop.close()
 
 
-def fill(page: "Page", title: str, *, description: str = "", picture: Path | None = None) -> None:
+def fill(page: Page, title: str, *, description: str = "", picture: Path | None = None) -> None:
     page.get_by_label("Title", exact=True).fill(title)
     page.get_by_label("Description", exact=True).fill(description)
     if picture is not None:
@@ -152,7 +146,7 @@ def fill(page: "Page", title: str, *, description: str = "", picture: Path | Non
         expect(page.get_by_role("button", name=f"Remove {picture.name}")).to_be_visible()
 
 
-def classify(page: "Page", title: str, **more: Any) -> "Locator":
+def classify(page: Page, title: str, **more: Any) -> Locator:
     """Fill the form in, send it, and give the heading with the category."""
     fill(page, title, **more)
     page.get_by_role("button", name="Classify").click()
@@ -161,18 +155,18 @@ def classify(page: "Page", title: str, **more: Any) -> "Locator":
     return heading
 
 
-def settled(page: "Page") -> None:
+def settled(page: Page) -> None:
     expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
 
 
-def turn_to(page: "Page", name: str) -> None:
+def turn_to(page: Page, name: str) -> None:
     page.get_by_role("link", name=name).click()
     expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
     # What stood on the page before is there until this one is drawn.
     settled(page)
 
 
-def choose(page: "Page", label: str, option: str) -> None:
+def choose(page: Page, label: str, option: str) -> None:
     box = page.get_by_role("combobox", name=label, exact=True)
     choice = page.get_by_role("option", name=option)
     deadline = time.monotonic() + PATIENCE_MS / 1_000
@@ -192,7 +186,7 @@ def a_picture(folder: Path, name: str = "lampe.jpg") -> Path:
 
 
 def test_a_product_is_classified_explained_and_corrected(
-    page: "Page", gateway: Gateway, tmp_path: Path
+    page: Page, gateway: Gateway, tmp_path: Path
 ) -> None:
     heading = classify(page, "Lampe de chevet en bois", description="Une lampe.", picture=a_picture(tmp_path))
     expect(heading).to_have_text(re.compile(r".+ \(\d+\)"))
@@ -225,7 +219,7 @@ def test_a_product_is_classified_explained_and_corrected(
     assert metric(gateway, "shelver_gateway_records_sent_total") == sent + 2
 
 
-def test_a_product_is_filled_in_from_the_page_of_a_shop(page: "Page") -> None:
+def test_a_product_is_filled_in_from_the_page_of_a_shop(page: Page) -> None:
     with pages_of_a_shop() as shop:
         page.get_by_text("Fill in from the page of a shop").click()
         address = page.get_by_label("Address of the product's page")
@@ -243,7 +237,7 @@ def test_a_product_is_filled_in_from_the_page_of_a_shop(page: "Page") -> None:
         expect(page.locator(".explanation figure i").first).to_be_visible()
 
 
-def test_hostile_text_is_shown_as_it_is(page: "Page") -> None:
+def test_hostile_text_is_shown_as_it_is(page: Page) -> None:
     dialogs: list[object] = []
 
     def note(dialog: object) -> None:
@@ -262,7 +256,7 @@ def test_hostile_text_is_shown_as_it_is(page: "Page") -> None:
 
 
 def test_two_visitors_at_once_see_their_own_results(
-    chromium: "Browser", console: Console, tmp_path: Path
+    chromium: Browser, console: Console, tmp_path: Path
 ) -> None:
     with visitor(chromium, console.url) as one, visitor(chromium, console.url) as other:
         fill(one, "Livre de cuisine", picture=a_picture(tmp_path, "un.jpg"))
@@ -288,7 +282,7 @@ def test_two_visitors_at_once_see_their_own_results(
     ],
 )
 def test_files_that_are_no_pictures_are_refused(
-    page: "Page", tmp_path: Path, content: bytes, told: str
+    page: Page, tmp_path: Path, content: bytes, told: str
 ) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
@@ -297,7 +291,7 @@ def test_files_that_are_no_pictures_are_refused(
     expect(page.get_by_text(told)).to_be_visible()
 
 
-def test_uploads_beyond_the_limit_are_refused_with_the_limit(page: "Page", tmp_path: Path) -> None:
+def test_uploads_beyond_the_limit_are_refused_with_the_limit(page: Page, tmp_path: Path) -> None:
     expect(page.get_by_text("at most 7 MB")).to_be_visible()
     large = tmp_path / "large.jpg"
     large.write_bytes(bytes(60 * 2**20))
@@ -306,13 +300,13 @@ def test_uploads_beyond_the_limit_are_refused_with_the_limit(page: "Page", tmp_p
 
 
 @pytest.mark.parametrize("address", ["https://10.0.0.1/a.jpg", "ftp://shop.example/a.jpg", "https://[::1]/"])
-def test_private_addresses_are_refused(page: "Page", address: str) -> None:
+def test_private_addresses_are_refused(page: Page, address: str) -> None:
     page.get_by_label("or the address of a picture").fill(address)
     page.get_by_role("button", name="Classify").click()
     expect(page.get_by_text("This address may not be fetched")).to_be_visible()
 
 
-def test_nothing_to_classify_is_not_sent(page: "Page", gateway: Gateway) -> None:
+def test_nothing_to_classify_is_not_sent(page: Page, gateway: Gateway) -> None:
     sent = metric(gateway, "shelver_gateway_records_sent_total")
     page.get_by_role("button", name="Classify").click()
     expect(page.get_by_text("There is nothing to classify")).to_be_visible()
@@ -348,7 +342,7 @@ def test_pages_of_others_get_no_connection(console: Console, name: str, origin: 
     assert "external IP" not in console.log.read_text(encoding="utf-8")
 
 
-def test_the_keyboard_is_enough(page: "Page") -> None:
+def test_the_keyboard_is_enough(page: Page) -> None:
     title = page.get_by_label("Title", exact=True)
     title.focus()
     page.keyboard.type("Lampe de bureau")
@@ -363,7 +357,7 @@ def test_the_keyboard_is_enough(page: "Page") -> None:
 
 
 def test_what_streams_through_is_shown_live(
-    page: "Page", chromium: "Browser", console: Console, tmp_path: Path
+    page: Page, chromium: Browser, console: Console, tmp_path: Path
 ) -> None:
     turn_to(page, "Live")
     with visitor(chromium, console.url) as other:
@@ -384,7 +378,7 @@ def test_what_streams_through_is_shown_live(
     expect(page.get_by_text("Chaise pendant la pause")).to_be_visible()
 
 
-def test_a_file_is_predicted_and_scored(page: "Page", tmp_path: Path, sample_catalogue: Path) -> None:
+def test_a_file_is_predicted_and_scored(page: Page, tmp_path: Path, sample_catalogue: Path) -> None:
     rows = [row for row in read_catalogue(sample_catalogue) if row.title][:80]
     path = tmp_path / "rows.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -411,7 +405,7 @@ def test_a_file_is_predicted_and_scored(page: "Page", tmp_path: Path, sample_cat
     expect(page.get_by_text(f"{right / 80:.1%}")).to_be_visible()
 
 
-def test_a_row_of_a_catalogue_is_predicted(page: "Page") -> None:
+def test_a_row_of_a_catalogue_is_predicted(page: Page) -> None:
     turn_to(page, "Test set")
     page.get_by_text("sample", exact=True).click()
     page.get_by_label(re.compile(r"Row, 1 to \d+")).fill("3")
@@ -420,7 +414,7 @@ def test_a_row_of_a_catalogue_is_predicted(page: "Page") -> None:
     expect(page.get_by_text(re.compile(r"Its category is \d+\."))).to_be_visible()
 
 
-def test_a_file_that_cannot_be_read_is_told(page: "Page", tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_told(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("title,image\nLampe,../../etc/passwd\n", encoding="utf-8")
     turn_to(page, "Test set")
@@ -429,7 +423,7 @@ def test_a_file_that_cannot_be_read_is_told(page: "Page", tmp_path: Path) -> Non
     expect(page.get_by_text("the file", exact=False).first).to_be_visible()
 
 
-def test_a_training_is_started_followed_and_promoted(page: "Page") -> None:
+def test_a_training_is_started_followed_and_promoted(page: Page) -> None:
     turn_to(page, "Models")
     expect(page.get_by_text("The workers are to serve demo@champion.")).to_be_visible()
     page.get_by_role("tab", name="Training").click()
@@ -452,7 +446,7 @@ def test_a_training_is_started_followed_and_promoted(page: "Page") -> None:
     expect(page.get_by_role("heading", name=re.compile("demo"))).to_be_visible()
 
 
-def test_a_training_can_be_cancelled(page: "Page") -> None:
+def test_a_training_can_be_cancelled(page: Page) -> None:
     turn_to(page, "Models")
     page.get_by_role("tab", name="Training").click()
     name = page.get_by_label("Name of the model")
@@ -465,7 +459,7 @@ def test_a_training_can_be_cancelled(page: "Page") -> None:
     expect(page.get_by_text("It has made no version.")).to_be_visible()
 
 
-def test_pages_fit_a_phone_and_follow_dark_mode(chromium: "Browser", console: Console) -> None:
+def test_pages_fit_a_phone_and_follow_dark_mode(chromium: Browser, console: Console) -> None:
     phone: Any = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True}
     for path in ("", "/live", "/test-set", "/models"):
         with visitor(chromium, console.url + path, **phone) as page:
@@ -479,7 +473,7 @@ def test_pages_fit_a_phone_and_follow_dark_mode(chromium: "Browser", console: Co
 
 
 def test_what_no_worker_answers_is_kept_until_one_does(
-    chromium: "Browser", kafka: EmbeddedBroker, demo_repository: Path, topic_names: TopicNames, tmp_path: Path
+    chromium: Browser, kafka: EmbeddedBroker, demo_repository: Path, topic_names: TopicNames, tmp_path: Path
 ) -> None:
     topics = Topics.named(topic_names)
     settings = {"gateway_deadline_seconds": 1}
@@ -503,7 +497,7 @@ def test_what_no_worker_answers_is_kept_until_one_does(
 
 
 def test_a_visitor_may_have_a_key_of_their_own(
-    chromium: "Browser", kafka: EmbeddedBroker, demo_repository: Path, topic_names: TopicNames, tmp_path: Path
+    chromium: Browser, kafka: EmbeddedBroker, demo_repository: Path, topic_names: TopicNames, tmp_path: Path
 ) -> None:
     digest = hashlib.sha256(b"read-only").hexdigest()
     keys = json.dumps([{"name": "visitor", "sha256": digest, "roles": ["read"]}])
@@ -529,7 +523,7 @@ def test_a_visitor_may_have_a_key_of_their_own(
         assert "read-only" not in console.log.read_text(encoding="utf-8")
 
 
-def test_without_a_gateway_every_page_says_what_to_do(chromium: "Browser", tmp_path: Path) -> None:
+def test_without_a_gateway_every_page_says_what_to_do(chromium: Browser, tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     with Console(nowhere, log=tmp_path / "log", opens=True) as console:
         apart(console.ready())

@@ -48,8 +48,6 @@ def test_a_choice_of_loggers_or_callbacks_is_built_and_writes_below_the_run(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    if choice in ("logger=mlflow", "logger=all"):
-        pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     run = fitter(tmp_path, choice)
     network = dropout_network()
     run.fit("text", network, separable_rows(), SETTINGS)
